@@ -38,7 +38,7 @@ def recorded() -> Callable[[str], Any]:
 
 @pytest.fixture
 def run_module(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
-    """Run a module's `main` in this process: `run_module(vault_check, targets=[...], expected={...})` returns its result.
+    """Run a module's `main` here: `run_module(vault_check, targets=[...], expected={...})` returns its result.
 
     Arguments whose names start with `_ansible_` (`_ansible_check_mode=True`) steer Ansible's side. A module that fails
     returns too, with `failed` set, as it does in a playbook.
