@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where our thinking meets Ansible: shared arguments, the guard for client libraries, and the way out of a module."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from .checks import CannotObserve, ExpectationError
+from .masking import Masker
+from .verdict import Verdict
+
+Report = Callable[[Sequence[Verdict]], None]
+
+LIMITS: dict[str, Any] = {
+    "timeout_s": {"type": "float", "default": 5.0},
+    "total_timeout_s": {"type": "float", "default": 60.0},
+    "workers": {"type": "int", "default": 32},
+    "report_only": {"type": "bool", "default": False},
+}
+
+
+def check_arguments(*, target: Mapping[str, Any], expected: Mapping[str, Any], **target_rules: Any) -> dict[str, Any]:
+    """The argument specification of a check module.
+
+    ``target`` lists the options of one target beside ``name``, ``expected`` those of an expectation, which may stand
+    for all targets or within one. ``target_rules`` are ``required_together`` and its like, for one target.
+    """
+    options = {
+        "name": {"type": "str", "required": True},
+        **target,
+        "expected": {"type": "dict", "options": dict(expected)},
+    }
+    return {
+        "targets": {"type": "list", "elements": "dict", "required": True, "options": options, **target_rules},
+        "expected": {"type": "dict", "options": dict(expected)},
+        **LIMITS,
+    }
+
+
+@contextmanager
+def reporting(module: AnsibleModule) -> Iterator[Report]:
+    """Run a check module's body: give it ``report``, and turn what it raises into one clear failure.
+
+    A client library that cannot be imported is named together with the interpreter that lacks it.
+    """
+    masker = Masker(module.no_log_values)
+    _refuse_credentials_in_addresses(module)
+    try:
+        yield lambda verdicts: _exit(module, verdicts, masker)
+    except ImportError as missing:
+        name = (missing.name or str(missing)).partition(".")[0]
+        module.fail_json(msg=f"{missing_required_lib(name)} Interpreter: {sys.executable}")
+    except (ExpectationError, CannotObserve) as reason:
+        module.fail_json(msg=masker.mask(str(reason)))
+
+
+def _refuse_credentials_in_addresses(module: AnsibleModule) -> None:
+    """An address is shown in every report, so a password has no place in it."""
+    for target in module.params["targets"]:
+        address = str(target.get("address") or "")
+        password = urlsplit(address).password if "://" in address else None
+        if password:
+            module.no_log_values.add(password)
+            module.fail_json(
+                msg=f"The address of target {target['name']!r} holds a password. Addresses are shown in reports: "
+                "take it out, and give it in the option made for it."
+            )
+
+
+def _exit(module: AnsibleModule, verdicts: Sequence[Verdict], masker: Masker) -> None:
+    result: dict[str, Any] = {"changed": False, "verdicts": masker.mask([verdict.to_dict() for verdict in verdicts])}
+    refused = [_describe(verdict) for verdict in verdicts if not verdict.ok]
+    if refused and not module.params["report_only"]:
+        module.fail_json(msg=masker.mask("; ".join(refused)), **result)
+    module.exit_json(**result)
+
+
+def _describe(verdict: Verdict) -> str:
+    """One line for a person: the target, and each blocking finding that did not pass."""
+    findings = [
+        f"{finding.check}: {finding.cause}"
+        if finding.cause
+        else f"{finding.check}: expected {finding.expected!r}, observed {finding.observed!r}"
+        for finding in verdict.findings
+        if not finding.ok
+    ]
+    return f"{verdict.component} {verdict.subject} ({verdict.address}): " + ", ".join(findings)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HTTP with bounds: no answer larger than we can hold, none slower than the deadline, every failure explained."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from .checks import CannotObserve
+from .pool import Deadline
+
+T = TypeVar("T")
+
+MAX_BODY_BYTES = 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
+
+
+class BoundedSession(requests.Session):
+    """A session whose every answer is read whole, within ``deadline`` and ``max_body_bytes``.
+
+    The environment's proxies and .netrc are left out: what is judged is the declared address, with the declared
+    credentials. ``ca_path`` is a file of trusted certificates in PEM form; without it, those of the system's bundle.
+    """
+
+    def __init__(self, deadline: Deadline, *, ca_path: str | None = None, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.verify = ca_path or True
+        self._deadline = deadline
+        self._max_body_bytes = max_body_bytes
+        self.mount("https://", HTTPAdapter(max_retries=0))
+        self.mount("http://", HTTPAdapter(max_retries=0))
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send, and read the whole answer in bounds; raises ``CannotObserve`` with the cause."""
+        wanted = {**options, "stream": True, "timeout": self._deadline.left_s()}
+        response = explained(str(request.url), lambda: super(BoundedSession, self).send(request, **wanted))
+        response._content = explained(str(request.url), lambda: self._read(response))
+        return response
+
+    def _read(self, response: requests.Response) -> bytes:
+        body = b""
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            body += chunk
+            self._deadline.left_s()
+            if len(body) > self._max_body_bytes:
+                response.close()
+                raise CannotObserve(f"the answer is larger than {self._max_body_bytes} bytes: not read to its end")
+        return body
+
+
+def explained(address: str, act: Callable[[], T]) -> T:
+    """Run ``act``; what ``requests`` raises becomes ``CannotObserve`` in words that name the cause."""
+    try:
+        return act()
+    except requests.exceptions.SSLError as reason:
+        raise CannotObserve(f"TLS to {address} failed: {_innermost(reason)}") from reason
+    except requests.exceptions.Timeout as reason:
+        raise CannotObserve(f"{address} did not answer in time: {_innermost(reason)}") from reason
+    except requests.exceptions.TooManyRedirects as reason:
+        raise CannotObserve(f"{address} redirects in a loop") from reason
+    except requests.exceptions.RequestException as reason:
+        raise CannotObserve(f"{address} could not be asked: {_innermost(reason)}") from reason
+
+
+def _innermost(reason: BaseException) -> str:
+    """The server's or the system's own words, without the layers of client libraries around them."""
+    seen: set[int] = set()
+    while id(reason) not in seen:
+        seen.add(id(reason))
+        inner = getattr(reason, "reason", None) or reason.__cause__ or reason.__context__ or _first_argument(reason)
+        if not isinstance(inner, BaseException):
+            break
+        reason = inner
+    return re.sub(r"<[\w.]+ object at 0x[0-9a-f]+>:? ?", "", str(reason)) or type(reason).__name__
+
+
+def _first_argument(reason: BaseException) -> object:
+    return next((argument for argument in reason.args if isinstance(argument, BaseException)), None)

