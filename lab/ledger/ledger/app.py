@@ -126,7 +126,6 @@ async def limited(request: Request) -> Response | None:
 
 
 def add_operator_endpoints(app: FastAPI) -> None:
-    context = app.state.context
 
     @app.get("/", response_class=HTMLResponse)
     async def front_page() -> str:
@@ -139,7 +138,7 @@ def add_operator_endpoints(app: FastAPI) -> None:
 
     @app.get("/api/ready")
     async def readiness(response: Response) -> dict[str, Any]:
-        state = await ready.readiness(context)
+        state = await ready.readiness(app.state.context)
         broken = sorted(name for name, check in state["checks"].items() if not check["ok"])
         if broken != getattr(app.state, "broken", []):
             log.warning("not ready: %s", ", ".join(broken)) if broken else log.info("ready again")
@@ -149,7 +148,7 @@ def add_operator_endpoints(app: FastAPI) -> None:
 
     @app.get("/api/version")
     async def version() -> dict[str, str]:
-        settings = context.settings
+        settings = app.state.context.settings
         return {"version": settings.version, "build": settings.build, "host": settings.host_name}
 
     @app.get("/metrics")

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from alembic import context as migration
 from alembic.util import CommandError
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+
 from ledger import context as contexts
 from ledger import settings
 from ledger.models import Base
-from sqlalchemy import create_engine, text
-from sqlalchemy.exc import OperationalError
 
 # Two hosts may migrate at once: the second waits for the first, for ten seconds.
 ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7205759403)")
