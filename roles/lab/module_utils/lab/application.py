@@ -1,0 +1,338 @@
+"""Bring the specimen application to one release on one app host, with the others idle."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .keep import write
+from .servers import AppHost, Stack, ask_traffic, save_traffic
+from .trouble import Trouble
+
+try:
+    import psycopg
+except ImportError as missing:
+    ABSENT: ImportError | None = missing
+else:
+    ABSENT = None
+
+PROGRAMS = ("web", "worker", "scheduler")
+PATIENCE_S = 30.0
+FULL_WEIGHT = 100
+
+
+@dataclass(frozen=True)
+class Application:
+    """The release wanted, where its archives are built from, and what each host's processes get as environment."""
+
+    stack: Stack
+    version: str
+    sources: Path
+    backend: str
+    environments: Mapping[str, Mapping[str, str]]
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Application:
+        """From a module's arguments."""
+        application = params["application"]
+        return cls(
+            stack=Stack.of(params),
+            version=params["release"],
+            sources=Path(application["sources"]),
+            backend=application["backend"],
+            environments=application["environments"],
+        )
+
+    @property
+    def serving(self) -> AppHost:
+        """The host that serves: the first."""
+        return self.stack.app_hosts[0]
+
+    @property
+    def idle(self) -> Sequence[AppHost]:
+        """All other hosts."""
+        return self.stack.app_hosts[1:]
+
+    @property
+    def folder(self) -> Path:
+        """Where the release lies on the serving host."""
+        return self.serving.base / "releases" / self.version
+
+    @property
+    def archives(self) -> Path:
+        """The folder of built archives."""
+        return self.stack.state_dir / "releases"
+
+    @property
+    def archive(self) -> Path:
+        """The archive of the release."""
+        return self.archives / f"ledger-{self.version}.tar.gz"
+
+    @property
+    def environment_file(self) -> Path:
+        """The environment of this release on the serving host."""
+        return self.serving.base / "environments" / f"{self.version}.env"
+
+
+def bring_to_release(app: Application) -> list[str]:
+    """Everything as it is right after the release was put into production; what had to be changed."""
+    changed = ["archives"] if build(app) else []
+    if not app.archive.is_file():
+        raise Trouble(f"There is no release {app.version} of the application; there are: {', '.join(versions(app)) or 'none'}.")
+    reasons = list(_differences(app))
+    if not reasons:
+        return changed
+    _stop_all(app)
+    _lay(app)
+    _write_environment(app)
+    _bring_database(app)
+    _link(app.serving.base / "environment", Path("environments") / app.environment_file.name)
+    _link(app.serving.base / "current", Path("releases") / app.version)
+    with ThreadPoolExecutor() as pool:
+        seeded = pool.submit(_command, app, app.folder, "seed")
+        _start(app)
+        seeded.result()
+    _send_all_traffic(app)
+    _clear_idle(app)
+    _record(app)
+    return [*changed, *reasons]
+
+
+def build(app: Application) -> bool:
+    """Build the archives of all releases; whether any is new or different."""
+    before = _archive_digests(app)
+    argv = [sys.executable, str(app.sources / "build.py"), "--output", str(app.archives)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        raise Trouble(f"The application's releases could not be built: {_last_line(done.stderr)}")
+    return _archive_digests(app) != before
+
+
+def versions(app: Application) -> list[str]:
+    """The releases there are archives of, newest first."""
+    names = [path.name.removeprefix("ledger-").removesuffix(".tar.gz") for path in app.archives.glob("ledger-*.tar.gz")]
+    return sorted(names, key=_sort_key, reverse=True)
+
+
+def _differences(app: Application) -> Iterator[str]:
+    """What is not as right after the release, in a few words each."""
+    record = _recorded(app)
+    if not app.folder.is_dir() or record.get("archive") != _sha256(app.archive):
+        yield f"{app.serving.name}: releases/{app.version}"
+    if _link_name(app.serving.base / "current") != app.version:
+        yield f"{app.serving.name}: current"
+    if _text(app.environment_file) != _environment_text(app):
+        yield f"{app.serving.name}: environment"
+    if app.serving.supervisor.running() != sorted(PROGRAMS):
+        yield f"{app.serving.name}: programs"
+    if any((host.base / "current").is_symlink() or host.supervisor.running() for host in app.idle):
+        yield "idle hosts"
+    if _weights(app) != {host.name: FULL_WEIGHT if host == app.serving else 0 for host in app.stack.app_hosts}:
+        yield "traffic"
+    if _database_revision(app) != record.get("head"):
+        yield "database"
+
+
+def _stop_all(app: Application) -> None:
+    for host in app.stack.app_hosts:
+        host.supervisor.stop(PROGRAMS)
+
+
+def _lay(app: Application) -> None:
+    if app.folder.is_dir() and _recorded(app).get("archive") == _sha256(app.archive):
+        return
+    shutil.rmtree(app.folder, ignore_errors=True)
+    _unpack(app.archive, app.folder)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Unpack into place at once: the folder is there whole or not at all. An archive may have one folder at its root."""
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    with tarfile.open(archive) as tar:
+        tar.extractall(beside, filter="data")
+    inner = list(beside.iterdir())
+    root = inner[0] if len(inner) == 1 and not (beside / "bin").exists() else beside
+    root.rename(folder)
+    shutil.rmtree(beside, ignore_errors=True)
+
+
+def _write_environment(app: Application) -> None:
+    write(app.environment_file, _environment_text(app), 0o600)
+
+
+def _environment_text(app: Application) -> str:
+    variables = app.environments[app.serving.name]
+    return "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in sorted(variables.items()))
+
+
+def _bring_database(app: Application) -> None:
+    """To the revision of the release, up or down."""
+    head = _command(app, app.folder, "migrate", "heads").split()[0]
+    if _database_revision(app) == head:
+        return
+    with contextlib.suppress(Trouble):
+        # Fails when the database is further than this release knows.
+        _command(app, app.folder, "migrate", "upgrade", "head")
+        return
+    for version in versions(app):
+        folder = app.stack.state_dir / "run" / f"release-{version}"
+        shutil.rmtree(folder, ignore_errors=True)
+        _unpack(app.archives / f"ledger-{version}.tar.gz", folder)
+        try:
+            with contextlib.suppress(Trouble):
+                _command(app, folder, "migrate", "downgrade", head)
+                return
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    raise Trouble("The database is at a revision from which no release leads back: `make clean`, then start afresh.")
+
+
+def _command(app: Application, release: Path, program: str, *arguments: str) -> str:
+    """Run one of the release's commands with the environment of the serving host; what it printed."""
+    script = 'set -a; . "$0"; exec "$@"'
+    argv = ["sh", "-c", script, str(app.environment_file), str(release / "bin" / program), *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=app.serving.base, timeout=120, check=False)
+    if done.returncode:
+        raise Trouble(f"{program} {' '.join(arguments)} of {release.name} ended with {done.returncode}: {_last_line(done.stderr)}")
+    return done.stdout
+
+
+def _start(app: Application) -> None:
+    for program in PROGRAMS:
+        app.serving.supervisor.start(program)
+    _wait_ready(app)
+
+
+def _wait_ready(app: Application) -> None:
+    listener = app.serving.listener
+    url, deadline = f"http://{listener.address}:{listener.port}/api/ready", time.monotonic() + PATIENCE_S
+    while True:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=3):
+            return
+        if time.monotonic() > deadline:
+            raise Trouble(f"{url} was not ready within {PATIENCE_S:.0f} s: see {app.serving.base}/log/web.log.")
+        time.sleep(0.1)
+
+
+def _weights(app: Application) -> dict[str, int]:
+    """The share of each server; one that is not in service has none. Empty when HAProxy does not answer."""
+    with contextlib.suppress(OSError):
+        lines = ask_traffic(app.stack.state_dir, f"show servers state {app.backend}").splitlines()
+        names = next(line for line in lines if line.startswith("# ")).removeprefix("# ").split()
+        servers = [dict(zip(names, line.split(), strict=False)) for line in lines if line[:1].isdigit() and " " in line]
+        # srv_admin_state: 0 = neither in maintenance nor draining.
+        return {one["srv_name"]: int(one["srv_uweight"]) * (one["srv_admin_state"] == "0") for one in servers}
+    return {}
+
+
+def _send_all_traffic(app: Application) -> None:
+    for host in app.stack.app_hosts:
+        server = f"{app.backend}/{host.name}"
+        ask_traffic(app.stack.state_dir, f"set server {server} weight {FULL_WEIGHT if host == app.serving else 0}")
+        ask_traffic(app.stack.state_dir, f"set server {server} state ready")
+    _wait_served(app)
+    save_traffic(app.stack.state_dir)
+
+
+def _wait_served(app: Application) -> None:
+    """HAProxy asks each server twice before it trusts it."""
+    deadline = time.monotonic() + PATIENCE_S
+    wanted = f"{app.backend},{app.serving.name},"
+    while not any(line.startswith(wanted) and ",UP," in line for line in ask_traffic(app.stack.state_dir, "show stat").splitlines()):
+        if time.monotonic() > deadline:
+            raise Trouble(f"HAProxy did not take {app.serving.name} into service within {PATIENCE_S:.0f} s.")
+        time.sleep(0.1)
+
+
+def _clear_idle(app: Application) -> None:
+    """Nothing of another release is left, so that a cutover has everything to do."""
+    for host in app.idle:
+        for name in ("current", "environment"):
+            (host.base / name).unlink(missing_ok=True)
+    for host in app.stack.app_hosts:
+        for folder in (host.base / "releases").iterdir():
+            if folder != app.folder:
+                shutil.rmtree(folder, ignore_errors=True)
+        for file in (host.base / "environments").iterdir():
+            if file != app.environment_file:
+                file.unlink()
+
+
+def _record(app: Application) -> None:
+    head = _command(app, app.folder, "migrate", "heads").split()[0]
+    content = {"version": app.version, "archive": _sha256(app.archive), "head": head}
+    write(app.serving.base / "run" / "release.json", json.dumps(content), 0o600)
+
+
+def _recorded(app: Application) -> dict[str, str]:
+    with contextlib.suppress(OSError, ValueError):
+        record = json.loads((app.serving.base / "run" / "release.json").read_text())
+        return dict(record) if record["version"] == app.version else {}
+    return {}
+
+
+def _database_revision(app: Application) -> str | None:
+    if ABSENT is not None:
+        raise Trouble(f"The lab asks the database with the Python package psycopg, which is not there: {ABSENT}.")
+    url = app.environments[app.serving.name]["DATABASE_URL"].replace("postgresql+psycopg:", "postgresql:", 1)
+    password = app.stack.keep.get("postgres-ledger-password")
+    try:
+        with psycopg.connect(url, password=password, connect_timeout=5) as connection:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except psycopg.errors.UndefinedTable:
+        return None
+    except psycopg.Error as problem:
+        raise Trouble(f"The database did not say its revision: {_last_line(str(problem))}") from problem
+    return row[0] if row else None
+
+
+def _link(path: Path, target: Path) -> None:
+    """Point the link elsewhere in one step."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(target)
+    beside.replace(path)
+
+
+def _link_name(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return Path(os.readlink(path)).name
+    return ""
+
+
+def _archive_digests(app: Application) -> dict[str, str]:
+    return {path.name: _sha256(path) for path in app.archives.glob("ledger-*.tar.gz")}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _text(path: Path) -> str | None:
+    with contextlib.suppress(OSError):
+        return path.read_text()
+    return None
+
+
+def _sort_key(version: str) -> list[tuple[int, int, str]]:
+    parts = version.replace("-", ".").split(".")
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["it said nothing"])[-1][:300]
