@@ -1,0 +1,102 @@
+"""A role is its verbs: each is a task file, an entry point, a page of README, and has its way back."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contract.layout import PROJECT, load_yaml, relative, roles, tasks_of
+
+each_role = pytest.mark.parametrize("role", roles(), ids=lambda path: path.name)
+each_playbook = pytest.mark.parametrize(
+    "playbook", sorted((PROJECT / "playbooks").glob("*.yml")), ids=lambda path: path.stem
+)
+
+# A playbook is a table of contents: work is done in roles (STYLE 1).
+WORK = frozenset({"command", "include_vars", "lineinfile", "raw", "script", "set_fact", "shell"})
+
+
+def verbs(role: Path) -> set[str]:
+    """A role's verbs: its task files. Those in subfolders are steps and drivers that a verb includes."""
+    return {path.stem for path in (role / "tasks").glob("*.yml")}
+
+
+def entry_points(role: Path) -> dict[str, Any]:
+    """What `meta/argument_specs.yml` declares, by the name of the entry point."""
+    specs = role / "meta" / "argument_specs.yml"
+    return dict(load_yaml(specs)["argument_specs"]) if specs.exists() else {}
+
+
+def undescribed(options: dict[str, Any], where: str = "") -> Iterator[str]:
+    """Yield every option, at any depth, that has no type or no description."""
+    for name, option in options.items():
+        if not (option.get("type") and option.get("description")):
+            yield f"{where}{name}"
+        yield from undescribed(option.get("options") or {}, f"{where}{name}.")
+
+
+def belongs_to(variable: str, role: Path) -> bool:
+    """Tell whether a variable carries the role's name, as an input or as a private one."""
+    return bool(re.match(rf"(__)?{re.escape(role.name)}(_|$)", variable))
+
+
+def short_names(task: dict[str, Any]) -> set[str]:
+    """The last words of all keys of a task: the module, whatever its collection, among them."""
+    return {str(key).rpartition(".")[2] for key in task}
+
+
+@each_role
+def test_every_verb_has_its_entry_point_and_the_reverse(role):
+    assert set(entry_points(role)) == verbs(role)
+
+
+@each_role
+def test_every_entry_point_says_what_it_is_for_and_what_it_takes(role):
+    for verb, entry in entry_points(role).items():
+        assert entry.get("short_description"), verb
+        assert list(undescribed(entry.get("options") or {})) == [], verb
+
+
+@each_role
+def test_every_switch_has_its_rollback(role):
+    assert "rollback" in verbs(role) or "switch" not in verbs(role)
+
+
+@each_role
+def test_a_roles_variables_carry_its_name(role):
+    for path in (role / "defaults" / "main.yml", role / "vars" / "main.yml"):
+        names = load_yaml(path) if path.exists() else {}
+        assert [name for name in names or {} if not belongs_to(name, role)] == [], relative(path)
+
+
+@each_role
+def test_what_a_role_registers_carries_its_name(role):
+    registered = {
+        task["register"] for path in (role / "tasks").rglob("*.yml") for task in tasks_of(path) if "register" in task
+    }
+    assert [name for name in sorted(registered) if not belongs_to(name, role)] == []
+
+
+@each_role
+def test_a_role_says_in_its_readme_what_each_verb_does(role):
+    readme = role / "README.md"
+    assert readme.exists(), relative(readme)
+    text = readme.read_text(encoding="utf-8")
+    assert [verb for verb in sorted(verbs(role)) if verb not in text] == []
+
+
+@each_role
+def test_no_failure_is_ignored(role):
+    ignoring = [
+        f"{relative(path)}: {task.get('name')}"
+        for path in (role / "tasks").rglob("*.yml")
+        for task in tasks_of(path)
+        if "ignore_errors" in task
+    ]
+    assert ignoring == []
+
+
+@each_playbook
+def test_a_playbook_is_a_table_of_contents(playbook):
+    assert [task.get("name") for task in tasks_of(playbook) if short_names(task) & WORK] == []
