@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must be true of the traffic: one pool serves, and a share sent elsewhere goes well (checklist row E8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .checks import CannotObserve, Check
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What some servers did while they were watched. ``mean_ms`` is over their last 1024 requests each."""
+
+    requests: int
+    errors: int
+    mean_ms: int
+
+    @property
+    def error_percent(self) -> float:
+        """Errors in a hundred requests; raises ``CannotObserve`` without any request."""
+        if not self.requests:
+            raise CannotObserve("no request came by: nothing can be said about errors")
+        return round(100 * self.errors / self.requests, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrafficObservation:
+    """Which pools take new requests, which of their servers cannot, and how the watched share went."""
+
+    serving_pools: tuple[str, ...]
+    broken: tuple[str, ...]
+    share: Share | None = None
+
+
+def traffic_checks(expected: Mapping[str, Any]) -> Iterator[Check[TrafficObservation]]:
+    """Every check that ``expected`` implies; the keys are those of haproxy_check's ``expected`` option."""
+    if expected.get("one_pool"):
+        yield Check(
+            name="pool.one",
+            expected="one pool serves",
+            look=lambda seen: list(seen.serving_pools),
+            holds=lambda pools: len(pools) == 1,
+            remedy="finish or take back the cutover that left it so",
+        )
+        yield Check(
+            name="pool.up",
+            expected=[],
+            look=lambda seen: list(seen.broken),
+            remedy="see why these servers of the serving pool do not answer their health check",
+        )
+    if "serving_pool" in expected:
+        yield Check(
+            name="pool.serving",
+            expected=[expected["serving_pool"]],
+            look=lambda seen: list(seen.serving_pools),
+            remedy="shift the traffic to that pool",
+        )
+    if "min_requests" in expected:
+        yield Check(
+            name="share.requests",
+            expected=f">= {expected['min_requests']}",
+            look=lambda seen: _share(seen).requests,
+            holds=lambda requests: requests >= expected["min_requests"],
+            remedy="watch longer, or send a larger share: too few requests prove nothing",
+        )
+    if "max_error_percent" in expected:
+        yield Check(
+            name="share.errors",
+            expected=f"<= {expected['max_error_percent']:g} %",
+            look=lambda seen: _share(seen).error_percent,
+            holds=lambda percent: percent <= expected["max_error_percent"],
+            remedy="read the release's log: it answered 5xx, or closed connections",
+        )
+    if "max_mean_ms" in expected:
+        yield Check(
+            name="share.mean_ms",
+            expected=f"<= {expected['max_mean_ms']}",
+            look=lambda seen: _share(seen).mean_ms,
+            holds=lambda mean_ms: mean_ms <= expected["max_mean_ms"],
+            needs="share.requests" if "min_requests" in expected else None,
+            remedy="find what makes the release slow before it takes more",
+        )
+
+
+def _share(seen: TrafficObservation) -> Share:
+    if seen.share is None:
+        raise CannotObserve("no share was watched: name its servers")
+    return seen.share

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watch HAProxy's servers through its runtime interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .haproxy import Server, servers_of
+from .judge_traffic import Share, TrafficObservation
+from .pool import Deadline
+from .shift import serving_pools
+from .ticks import ticks
+
+Options = Mapping[str, Any]
+
+
+def look_at_traffic(target: Options, deadline: Deadline) -> TrafficObservation:
+    """Observe one backend; with ``share`` in the target, watch those servers until enough requests have come by."""
+    first = servers_of(target["address"], target["backend"], deadline)
+    share = _watch(target, first, deadline) if target.get("share") else None
+    pools = target.get("pools") or {}
+    serving = tuple(sorted(serving_pools(first, pools)))
+    members = [name for pool in serving for name in pools[pool] if first[name].state == "ready"]
+    broken = tuple(f"{name} {first[name].status}" for name in members if not first[name].up)
+    return TrafficObservation(serving_pools=serving, broken=broken, share=share)
+
+
+def _watch(target: Options, first: Mapping[str, Server], deadline: Deadline) -> Share:
+    enough = target["expected"].get("min_requests", 1)
+    names: Sequence[str] = target["share"]
+    share = _since(first, first, names)
+    for _ in ticks(total_s=min(target["watch_s"], deadline.left_s() - 0.2), every_s=0.2):
+        share = _since(first, servers_of(target["address"], target["backend"], deadline), names)
+        if share.requests >= enough:
+            break
+    return share
+
+
+def _since(first: Mapping[str, Server], now: Mapping[str, Server], names: Sequence[str]) -> Share:
+    return Share(
+        requests=sum(now[name].requests - first[name].requests for name in names),
+        errors=sum(now[name].errors - first[name].errors for name in names),
+        mean_ms=max(now[name].mean_ms for name in names),
+    )

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Move a backend's traffic between servers: who shall serve is up first, who shall not is drained, never cut off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .checks import CannotObserve
+from .haproxy import Server, Wanted, commands, order, save_state, servers_of
+from .pool import Clock, Deadline
+from .ticks import Sleep, ticks
+
+ASK_S = 5.0
+POLL_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """What is wanted of a backend; times in seconds."""
+
+    address: str
+    backend: str
+    servers: Mapping[str, Wanted]
+    state_file: str | None
+    up_timeout_s: float
+    drain_timeout_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shifted:
+    """How a backend is at the end, and the commands that led there."""
+
+    servers: Mapping[str, Server]
+    commands: Sequence[str] = field(default_factory=list)
+
+    def to_dict(self, pools: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """The outcome as plain data, with the names of the pools that serve."""
+        return {
+            "changed": bool(self.commands),
+            "servers": {name: server.to_dict() for name, server in self.servers.items()},
+            "serving_pools": sorted(serving_pools(self.servers, pools)),
+            "drained": all(server.sessions == 0 for server in self.servers.values() if server.state == "drain"),
+            "runtime_commands": list(self.commands),
+        }
+
+
+def serving_pools(servers: Mapping[str, Server], pools: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Names of the pools with a server that takes new requests; raises ``ValueError`` for a server nobody knows."""
+    for pool, members in pools.items():
+        unknown = [name for name in members if name not in servers]
+        if unknown:
+            raise ValueError(f"pool {pool!r} names {', '.join(unknown)}: the backend has {', '.join(sorted(servers))}")
+        if any(servers[name].serving for name in members):
+            yield pool
+
+
+def shift(wanted: Shift, *, dry_run: bool = False, clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> Shifted:
+    """Carry ``wanted`` out, or with ``dry_run`` only say which commands would.
+
+    Raises ``CannotObserve`` when HAProxy cannot be asked or refuses, and when a server that shall serve is not up in
+    time: then no other server has been drained.
+    """
+    backend = _Backend(wanted, clock, sleep)
+    servers = backend.look()
+    planned = list(commands(wanted.backend, wanted.servers, servers))
+    if planned and not dry_run:
+        arriving = [name for name, want in wanted.servers.items() if want.state == "ready"]
+        first = [line for line in planned if line.split()[2].partition("/")[2] in arriving]
+        backend.order(first)
+        backend.wait_until_up(arriving)
+        backend.order([line for line in planned if line not in first])
+        backend.save()
+        servers = backend.wait_until_drained()
+    return Shifted(servers=servers, commands=planned)
+
+
+class _Backend:
+    def __init__(self, wanted: Shift, clock: Clock, sleep: Sleep) -> None:
+        self._wanted, self._clock, self._sleep = wanted, clock, sleep
+
+    def _soon(self) -> Deadline:
+        return Deadline(self._clock() + ASK_S, self._clock)
+
+    def _ticks(self, total_s: float) -> Iterator[float]:
+        return ticks(total_s=total_s, every_s=POLL_S, clock=self._clock, sleep=self._sleep)
+
+    def look(self) -> dict[str, Server]:
+        return servers_of(self._wanted.address, self._wanted.backend, self._soon())
+
+    def order(self, lines: Sequence[str]) -> None:
+        order(self._wanted.address, lines, self._soon())
+
+    def save(self) -> None:
+        if self._wanted.state_file:
+            save_state(self._wanted.address, Path(self._wanted.state_file), self._soon())
+
+    def wait_until_up(self, names: Sequence[str]) -> None:
+        for _ in self._ticks(self._wanted.up_timeout_s):
+            servers = self.look()
+            down = [
+                f"{name} {servers[name].status} ({servers[name].last_check})" for name in names if not servers[name].up
+            ]
+            if not down:
+                return
+        raise CannotObserve(f"HAProxy holds {', '.join(down)}: no other server was taken out of service")
+
+    def wait_until_drained(self) -> dict[str, Server]:
+        for _ in self._ticks(self._wanted.drain_timeout_s):
+            servers = self.look()
+            if not any(server.sessions for server in servers.values() if server.state == "drain"):
+                break
+        return servers
