@@ -26,6 +26,11 @@ options:
     description: Programs, listeners and app hosts. See C(vars/main.yml) of the role.
     type: dict
     required: true
+  contents:
+    description:
+      - What new servers are filled with. C(@@name@@) stands for a secret. See C(vars/main.yml) of the role.
+      - Required when O(state=present).
+    type: dict
   restart:
     description: Programs, C(infrastructure) or app hosts whose configuration changed and that must start again.
     type: list
@@ -40,6 +45,7 @@ EXAMPLES = r"""
   lab_servers:
     state_dir: "{{ lab_state_dir }}"
     stack: "{{ __lab_stack }}"
+    contents: "{{ __lab_contents }}"
 """
 
 RETURN = r"""
@@ -62,15 +68,17 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "state_dir": {"type": "path", "required": True},
             "stack": {"type": "dict", "required": True},
+            "contents": {"type": "dict"},
             "restart": {"type": "list", "elements": "str", "default": []},
         },
+        required_if=[("state", "present", ["contents"])],
     )
     stack = servers.Stack.of(module.params)
     try:
         if module.params["state"] == "absent":
             changes = servers.take_down(stack)
         else:
-            changes = servers.bring_up(stack, module.params["restart"])
+            changes = servers.bring_up(stack, servers.Contents(**module.params["contents"]), module.params["restart"])
     except Trouble as trouble:
         module.fail_json(msg=str(trouble))
     module.exit_json(changed=bool(changes), changes=changes)

@@ -22,7 +22,6 @@ else:
 
 AUTHORITY_DAYS = 3650
 SERVER_DAYS = 90
-RENEW_DAYS = 45
 
 
 def ensure_authority(folder: Path) -> bool:
@@ -44,16 +43,6 @@ def ensure_authority(folder: Path) -> bool:
     write(folder / "ca.key", _pem_key(key), 0o600)
     write(folder / "ca.pem", _pem(certificate), 0o644)
     return True
-
-
-def needs_certificate(path: Path, addresses: Iterable[str]) -> bool:
-    """Whether the certificate is missing, for other addresses, or due for renewal."""
-    if not path.is_file():
-        return True
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    held = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
-    return held != set(addresses) or certificate.not_valid_after_utc < _now() + dt.timedelta(days=RENEW_DAYS)
 
 
 def issue(folder: Path, common_name: str, addresses: Iterable[str]) -> tuple[str, str]:

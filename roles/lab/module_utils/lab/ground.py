@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import authority
 from .keep import Keep, write
 from .trouble import Trouble
 
+RENEW_AFTER_DAYS = 45  # half the life of a certificate
 # A unix socket's path may have 107 bytes (unix(7)); supervisord binds `<path>.<pid>` before it renames it.
 LONGEST_STATE_DIR = 107 - len("/app1/run/supervisor.sock.4194304")
 
 
 @dataclass(frozen=True)
 class Ground:
-    """What must be there. Paths are relative to the state folder; an empty owner is whoever runs the lab."""
+    """What must be there. Paths are relative to the state folder; an owner counts only when root runs the lab."""
 
     state_dir: Path
     stamp: Mapping[str, str]
@@ -80,13 +80,22 @@ def missing(ground: Ground) -> list[str]:
 
 
 def lay(ground: Ground) -> list[str]:
-    """Make what is missing; the programs that must start again because their files changed ("" = none)."""
+    """Make what is missing; the programs that must start again because their files changed."""
+    from . import authority  # here: its library is slow to import, and a lab that is up needs none of it
+
     ground.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
     for folder in ground.folders:
         _make_folder(ground.state_dir / folder["path"], folder)
     ground.keep.generate(ground.secrets)
     authority.ensure_authority(ground.state_dir / "ca")
-    touched = {certificate["program"] for certificate in ground.certificates if _certify(ground, certificate)}
+    due = [certificate for certificate in ground.certificates if _due(ground, certificate)]
+    for certificate in due:
+        public, private = authority.issue(ground.state_dir / "ca", certificate["program"], ground.addresses)
+        path = ground.state_dir / certificate["path"]
+        write(path.with_suffix(".key"), private, 0o600, _ids(certificate))
+        # HAProxy reads certificate and key from one file; the others read the first and ignore the rest.
+        write(path.with_suffix(".pem"), public + private, 0o600, _ids(certificate))
+    touched = {certificate["program"] for certificate in due}
     for file in ground.files:
         if _differs(ground, file):
             content = ground.keep.fill(file["content"])
@@ -124,19 +133,7 @@ def _stale(ground: Ground) -> Iterator[str]:
 def _due(ground: Ground, certificate: Mapping[str, str]) -> bool:
     # Age by the file's date: reading the certificate would cost every quick start the import of a library.
     path = ground.state_dir / f"{certificate['path']}.pem"
-    renewal_s = (authority.SERVER_DAYS - authority.RENEW_DAYS) * 86400
-    return not path.is_file() or time.time() - path.stat().st_mtime > renewal_s
-
-
-def _certify(ground: Ground, certificate: Mapping[str, str]) -> bool:
-    path = ground.state_dir / f"{certificate['path']}.pem"
-    if not authority.needs_certificate(path, ground.addresses):
-        return False
-    public, private = authority.issue(ground.state_dir / "ca", certificate["program"], ground.addresses)
-    write(path.with_suffix(".key"), private, 0o600, _ids(certificate))
-    # HAProxy reads certificate and key from one file; the others read the first and ignore the rest.
-    write(path, public + private, 0o600, _ids(certificate))
-    return True
+    return not path.is_file() or time.time() - path.stat().st_mtime > RENEW_AFTER_DAYS * 86400
 
 
 def _differs(ground: Ground, file: Mapping[str, str]) -> bool:
@@ -155,7 +152,8 @@ def _make_folder(path: Path, folder: Mapping[str, str]) -> None:
 
 
 def _ids(item: Mapping[str, str]) -> tuple[int, int] | None:
-    if not item.get("owner"):
+    """Only root can give files away, and only root has to: whoever else runs the lab owns all of it."""
+    if not item.get("owner") or os.getuid() != 0:
         return None
     account = pwd.getpwnam(item["owner"])
     return account.pw_uid, account.pw_gid

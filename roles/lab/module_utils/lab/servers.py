@@ -24,7 +24,16 @@ from .supervisor import RUNNING, Supervisor
 from .trouble import Trouble
 
 PATIENCE_S = 20.0
+APP_PATIENCE_S = 15.0
 HANGS_AFTER_S = 4.0
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What new servers are filled with: SQL for PostgreSQL, policies, roles and secrets for OpenBao."""
+
+    statements: Sequence[Mapping[str, Any]]
+    furniture: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -62,8 +71,6 @@ class Stack:
     app_hosts: Sequence[AppHost]
     server: openbao.OpenBao
     cluster: postgres.Cluster
-    furniture: Mapping[str, Any]
-    statements: Sequence[Mapping[str, Any]]
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Stack:
@@ -77,8 +84,6 @@ class Stack:
             app_hosts=[AppHost.of(name, folder, stack["app_urls"][name]) for name, folder in stack["app_folders"].items()],
             server=openbao.OpenBao(stack["openbao_url"], state_dir / "ca" / "ca.pem"),
             cluster=postgres.Cluster(state_dir / "postgres", Path(stack["postgres_binaries"]), stack["postgres_run_as"]),
-            furniture=stack["furniture"],
-            statements=stack["statements"],
         )
 
     @property
@@ -124,7 +129,7 @@ def obstacles(stack: Stack) -> Iterator[str]:
         yield from _in_the_way(host.listener, ours if web not in RUNNING else None)
 
 
-def bring_up(stack: Stack, restart: Sequence[str] = ()) -> list[str]:
+def bring_up(stack: Stack, contents: Contents, restart: Sequence[str] = ()) -> list[str]:
     """Start and furnish everything that is down; what was changed, sorted. `restart`: programs with a new configuration."""
     stack.supervisor.stop([name for name in restart if name in (stack.supervisor.states() or {})])
     _remember(stack)
@@ -132,14 +137,18 @@ def bring_up(stack: Stack, restart: Sequence[str] = ()) -> list[str]:
         _end_manager(stack, name)
     processes.end(_orphans(stack))
     _side_by_side([partial(_ensure_manager, manager.path) for manager in stack.supervisors.values()])
-    changed = _side_by_side([partial(task, stack) for task in (_postgres, _openbao, _others)])
+    changed = _side_by_side([partial(_postgres, stack, contents), partial(_openbao, stack, contents), partial(_others, stack)])
     return sorted({name for names in [*changed, _apps(stack)] for name in names})
 
 
 def take_down(stack: Stack) -> list[str]:
     """End every process of the lab; the process managers that were up, and anything left over that had to be ended."""
     _remember(stack)
-    ended = [name for name in stack.supervisors if _end_manager(stack, name)]
+    # The applications first, as long as they can still finish what they do with the servers.
+    apps = [host.name for host in stack.app_hosts]
+    were_up = _side_by_side([partial(_end_manager, stack, name) for name in apps])
+    ended = [name for name, was_up in zip(apps, were_up, strict=True) if was_up]
+    ended += ["infrastructure"] if _end_manager(stack, "infrastructure") else []
     left_over = processes.of_state(stack.state_dir)
     names = [processes.name_of(pid) for pid in left_over]
     processes.end(left_over)
@@ -224,14 +233,14 @@ def _orphans(stack: Stack) -> list[int]:
     return sorted(found)
 
 
-def _postgres(stack: Stack) -> list[str]:
-    made = postgres.initialise(stack.cluster, stack.keep.fill(stack.statements))
+def _postgres(stack: Stack, contents: Contents) -> list[str]:
+    made = postgres.initialise(stack.cluster, stack.keep.fill(contents.statements))
     return _ensure(stack, "postgres") or (["postgres"] if made else [])
 
 
-def _openbao(stack: Stack) -> list[str]:
+def _openbao(stack: Stack, contents: Contents) -> list[str]:
     started = _ensure(stack, "openbao")
-    furnished = openbao.bring_up(stack.server, stack.keep, stack.furniture)
+    furnished = openbao.bring_up(stack.server, stack.keep, contents.furniture)
     return started or (["openbao"] if furnished else [])
 
 
@@ -249,7 +258,18 @@ def _apps(stack: Stack) -> list[str]:
         for program in _wanted(stack, host):
             if host.supervisor.start(program):
                 changed.append(f"{program} on {host.name}")
+        if f"web on {host.name}" in changed:
+            _wait_web(host)
     return changed
+
+
+def _wait_web(host: AppHost) -> None:
+    """Until the application answers, or has given up: a broken release is the application's matter, not the lab's."""
+    deadline = time.monotonic() + APP_PATIENCE_S
+    while not answers(host.listener) and time.monotonic() < deadline:
+        if (host.supervisor.states() or {}).get("web") not in RUNNING:
+            return
+        time.sleep(0.1)
 
 
 def _wanted(stack: Stack, host: AppHost) -> list[str]:
