@@ -16,6 +16,8 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -64,31 +66,56 @@ def is_sensitive(name: object) -> bool:
 # --- finding secrets in variables ------------------------------------------------------------------------------------
 
 
-def find_secrets(variables: object) -> frozenset[str]:
-    """Every value in nested variables that is a secret: under a sensitive name, in a URL, or of a known shape."""
-    return frozenset(
-        secret for value in _secret_values(variables, sensitive=False, depth=0) for secret in _parts(value)
-    )
+def find_secrets(variables: object, resolve: Callable[[str], object] = str) -> frozenset[str]:
+    """Every value in nested variables that is a secret: under a sensitive name or inside a URL.
+
+    ``resolve`` gives the value of a template; only templates that may hold a secret are resolved, because a lookup
+    costs time. One that cannot be resolved yet is passed over.
+    """
+    values = _Search(resolve).values(variables, sensitive=False, depth=0)
+    return frozenset(part for value in values for part in _parts(value))
 
 
-def _secret_values(value: object, *, sensitive: bool, depth: int) -> Iterator[str]:
-    if depth > MAX_DEPTH or value is None or isinstance(value, bool):
-        return
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            inner = sensitive or is_sensitive(key) or (str(key).endswith("secrets") and isinstance(item, str))
-            if isinstance(item, Mapping) and str(key).lower().endswith("secrets"):
+@dataclass(frozen=True)
+class _Search:
+    resolve: Callable[[str], object]
+
+    def values(self, value: object, *, sensitive: bool, depth: int) -> Iterator[str]:
+        if depth > MAX_DEPTH or value is None or isinstance(value, bool):
+            return
+        if isinstance(value, Mapping):
+            yield from self._of_mapping(value, sensitive=sensitive, depth=depth)
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            for item in value:
+                yield from self.values(item, sensitive=sensitive, depth=depth + 1)
+        elif sensitive and _is_template(value):
+            yield from self.values(self._resolved(value), sensitive=True, depth=depth + 1)
+        elif sensitive:
+            yield _text(value)
+        elif isinstance(value, (str, bytes)) and not _is_template(value):
+            yield from (match["password"] or "" for match in _URL_PASSWORD.finditer(_text(value)))
+
+    def _of_mapping(self, mapping: Mapping[Any, Any], *, sensitive: bool, depth: int) -> Iterator[str]:
+        for key, item in mapping.items():
+            name = str(key).lower()
+            if _is_template(item) and name.endswith(("_targets", "secrets")):
+                item = self._resolved(item)
+            if isinstance(item, Mapping) and name.endswith("secrets"):
                 # `app_secrets: {mailer: ...}` holds values; `secrets: {ledger/database: {keys: [...]}}` holds paths.
-                yield from (str(secret) for secret in item.values() if isinstance(secret, str))
-            yield from _secret_values(item, sensitive=inner, depth=depth + 1)
-        yield from _named_value(value)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            yield from _secret_values(item, sensitive=sensitive, depth=depth + 1)
-    elif sensitive:
-        yield _text(value)
-    elif isinstance(value, (str, bytes)):
-        yield from (match["password"] for match in _URL_PASSWORD.finditer(_text(value)))
+                direct = [secret for secret in item.values() if isinstance(secret, (str, bytes))]
+                yield from self.values(direct, sensitive=True, depth=depth + 1)
+            yield from self.values(item, sensitive=sensitive or is_sensitive(key), depth=depth + 1)
+        yield from _named_value(mapping)
+
+    def _resolved(self, template: Any) -> object:
+        try:
+            return self.resolve(template)
+        except Exception:  # noqa: BLE001 - whatever a template may raise: it has no value yet
+            return None
+
+
+def _is_template(value: object) -> bool:
+    return isinstance(value, str) and ("{{" in value or "{%" in value)
 
 
 def _named_value(pair: Mapping[Any, Any]) -> Iterator[str]:
@@ -99,7 +126,7 @@ def _named_value(pair: Mapping[Any, Any]) -> Iterator[str]:
 
 def _parts(value: str) -> Iterator[str]:
     """The value itself and, of one with several lines such as a private key, each line that gives it away."""
-    if "{{" in value or "{%" in value or value.startswith(("/", "~/", "./", "file:")):
+    if _is_template(value) or value.startswith(("/", "~/", "./", "file:")):
         return
     yield value
     if stripped := value.strip():
@@ -152,8 +179,12 @@ class Masker:
         public = set(map(_text, readable)) | PUBLIC_WORDS
         worthy = {text for text in map(_text, secrets) if _can_be_hidden(text) and text.strip() not in public}
         encodings = {encoding for secret in worthy for encoding in _quietly(_encodings, secret)}
-        self._anywhere = sorted(text for text in encodings if _can_be_hidden(text) and not _is_short_word(text))
+        self._anywhere: dict[str, list[str]] = {}
+        for text in encodings:
+            if _can_be_hidden(text) and not _is_short_word(text):
+                self._anywhere.setdefault(text[:SHORTEST_SECRET], []).append(text)
         short = sorted((re.escape(text) for text in encodings if _is_short_word(text)), key=len, reverse=True)
+        self._cached = lru_cache(maxsize=8192)(self._fixpoint)  # verdicts say the same few things many times
         self._bytes = [_data(text) for text in sorted(worthy)]
         self._alone = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(short)})(?![A-Za-z0-9])") if short else None
 
@@ -166,6 +197,9 @@ class Masker:
 
     def text(self, text: str) -> str:
         """The text without credentials; masking it again changes nothing."""
+        return self._cached(text) if len(text) < 300 else self._fixpoint(text)
+
+    def _fixpoint(self, text: str) -> str:
         for _ in range(len(text) + 2):
             masked = self._once(text)
             if masked == text:
@@ -180,12 +214,19 @@ class Masker:
         return text
 
     def _by_value(self, text: str) -> str:
-        spans = [span for secret in self._anywhere for span in _occurrences(secret, text)]
+        spans = list(self._occurrences(text)) if self._anywhere else []
         if "%" in text:
             spans += _percent_encoded(self._bytes, text)
         if self._alone:
             spans += [match.span() for match in self._alone.finditer(text)]
         return _without(spans, text) if spans else text
+
+    def _occurrences(self, text: str) -> Iterator[tuple[int, int]]:
+        """One pass over the text, however many secrets there are: a thousand verdicts are masked one by one."""
+        for start in range(len(text) - SHORTEST_SECRET + 1):
+            for secret in self._anywhere.get(text[start : start + SHORTEST_SECRET], ()):
+                if text.startswith(secret, start):
+                    yield start, start + len(secret)
 
     def _masked(self, value: Any, depth: int) -> Any:
         if value is None or isinstance(value, (bool, int, float)):
@@ -272,13 +313,6 @@ def _can_be_hidden(text: str) -> bool:
 
 def _is_short_word(text: str) -> bool:
     return SHORTEST_SECRET <= len(text) < SHORTEST_ANYWHERE and (text.isdigit() or (text.isalpha() and text.islower()))
-
-
-def _occurrences(secret: str, text: str) -> Iterator[tuple[int, int]]:
-    start = text.find(secret)
-    while start >= 0:
-        yield start, start + len(secret)
-        start = text.find(secret, start + 1)
 
 
 def _percent_encoded(secrets: Iterable[bytes], text: str) -> Iterator[tuple[int, int]]:

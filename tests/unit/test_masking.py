@@ -188,6 +188,25 @@ def test_secrets_are_found_wherever_the_inventory_keeps_them() -> None:
     assert find_secrets(variables) == {"from-a-target", "in-a-url", "under-secrets", "named-value", "445566"}
 
 
+def test_templates_that_may_hold_a_secret_are_resolved_and_no_others() -> None:
+    asked: list[str] = []
+
+    def resolve(template: str) -> object:
+        asked.append(template)
+        if "absent" in template:
+            raise FileNotFoundError(template)
+        return [{"password": "resolved-one"}] if "targets" in template else "resolved-two"
+
+    variables = {
+        "cache_targets": "{{ made_targets }}",
+        "lab_secrets": {"anything": "{{ a_file }}"},
+        "late_password": "{{ absent }}",
+        "motd": "{{ expensive }}",
+    }
+    assert find_secrets(variables, resolve) == {"resolved-one", "resolved-two"}
+    assert asked == ["{{ made_targets }}", "{{ a_file }}", "{{ absent }}"]
+
+
 def test_a_password_that_is_a_word_does_not_shred_the_text() -> None:
     masker = Masker(["ledger"])
     assert masker.text("ledgers: ledger of 2026") == "ledgers: *** of 2026"
