@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 import redis.asyncio
+import requests
 import sqlalchemy.exc
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -74,6 +75,7 @@ def create_app(context: contexts.Context) -> FastAPI:
     app.add_exception_handler(sqlalchemy.exc.OperationalError, unavailable)
     app.add_exception_handler(sqlalchemy.exc.TimeoutError, unavailable)
     app.add_exception_handler(redis.RedisError, unavailable)
+    app.add_exception_handler(requests.RequestException, unavailable)
     release.arrange_web(app)
     app.add_middleware(
         CORSMiddleware, allow_origins=settings.cors_allow_origins, allow_methods=["*"], allow_headers=["*"]

@@ -72,7 +72,7 @@ class Once:
         """None for the first of its key. The insert waits for whoever is writing under the same key now."""
         digest = hashlib.sha256(json.dumps(jsonable_encoder(payload), sort_keys=True).encode()).hexdigest()
         entry = insert(IdempotencyKey).values(scope=self.scope, key=self.key, digest=digest)
-        if self.db.execute(entry.on_conflict_do_nothing()).rowcount:
+        if self.db.scalar(entry.on_conflict_do_nothing().returning(IdempotencyKey.key)) is not None:
             return None
         earlier = find(self.db, IdempotencyKey, (self.scope, self.key))
         if earlier.digest != digest:
