@@ -47,6 +47,7 @@ class Command:
     chdir: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float = 600.0
+    grace_s: float = TERMINATION_GRACE_S
     keep_stdout: bool = False
 
 
@@ -91,7 +92,7 @@ def masker_for(command: Command, secrets: Sequence[str] | frozenset[str] | set[s
 
 
 def run(command: Command, *, clock: Clock = time.monotonic) -> Ran:
-    """Run to the end, or to ``timeout_s``: then the whole process group is terminated, and killed 5 s later.
+    """Run to the end, or to ``timeout_s``: then its process group is terminated, and killed ``grace_s`` later.
 
     Raises ``CannotRun`` for a command that cannot be started.
     """
@@ -103,7 +104,7 @@ def run(command: Command, *, clock: Clock = time.monotonic) -> Ran:
         timed_out = process.poll() is None
         if timed_out:
             _signal_group(process, signal.SIGTERM)
-            output.follow(until=clock() + TERMINATION_GRACE_S, clock=clock)
+            output.follow(until=clock() + command.grace_s, clock=clock)
             _signal_group(process, signal.SIGKILL)
         process.wait()
         output.drain(until=clock() + DRAIN_S, clock=clock)

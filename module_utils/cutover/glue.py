@@ -15,7 +15,7 @@ from .checks import CannotObserve, ExpectationError
 from .masking import Masker
 from .verdict import Verdict
 
-Report = Callable[[Sequence[Verdict]], None]
+Report = Callable[..., None]
 
 LIMITS: dict[str, Any] = {
     "timeout_s": {"type": "float", "default": 5.0},
@@ -47,12 +47,13 @@ def check_arguments(*, target: Mapping[str, Any], expected: Mapping[str, Any], *
 def reporting(module: AnsibleModule) -> Iterator[Report]:
     """Run a check module's body: give it ``report``, and turn what it raises into one clear failure.
 
+    ``report(verdicts, commands=[...])`` ends the module; what is named beside the verdicts is returned with them.
     A client library that cannot be imported is named together with the interpreter that lacks it.
     """
     masker = Masker(module.no_log_values)
     _refuse_credentials_in_addresses(module)
     try:
-        yield lambda verdicts: _exit(module, verdicts, masker)
+        yield lambda verdicts, **more: _exit(module, verdicts, masker, more)
     except ImportError as missing:
         name = (missing.name or str(missing)).partition(".")[0]
         module.fail_json(msg=f"{missing_required_lib(name)} Interpreter: {sys.executable}")
@@ -73,8 +74,9 @@ def _refuse_credentials_in_addresses(module: AnsibleModule) -> None:
             )
 
 
-def _exit(module: AnsibleModule, verdicts: Sequence[Verdict], masker: Masker) -> None:
+def _exit(module: AnsibleModule, verdicts: Sequence[Verdict], masker: Masker, more: Mapping[str, Any]) -> None:
     result: dict[str, Any] = {"changed": False, "verdicts": masker.mask([verdict.to_dict() for verdict in verdicts])}
+    result |= masker.mask(more)
     refused = [_describe(verdict) for verdict in verdicts if not verdict.ok]
     if refused and not module.params["report_only"]:
         module.fail_json(msg=masker.mask("; ".join(refused)), **result)

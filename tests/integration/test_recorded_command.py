@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import recorded_command
+from cutover.command import Command, run
 
 RunModule = Callable[..., dict[str, Any]]
 PASSWORD = "correct-horse/battery staple"
@@ -103,13 +104,12 @@ def test_a_command_that_does_not_end_is_ended_with_its_children_and_what_it_said
     assert not alive(int(pids.read_text()))
 
 
-def test_a_command_that_ignores_being_asked_is_killed(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ansible.module_utils.cutover.command.TERMINATION_GRACE_S", 0.3)
+def test_a_command_that_ignores_being_asked_is_killed() -> None:
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
-    result = run_module(recorded_command, argv=python(code), timeout_s=0.7)
-    assert result["failed"]
-    assert result["rc"] == -9
-    assert "Its last line: deaf" in result["msg"]
+    ran = run(Command(argv=python(code), timeout_s=0.7, grace_s=0.3))
+    assert ran.timed_out
+    assert ran.exit_code == -9
+    assert ran.first_lines == ("deaf",)
 
 
 def test_success_within_the_grace_after_the_deadline_is_still_a_failure(run_module: RunModule) -> None:
