@@ -182,13 +182,11 @@ def _environment_text(app: Application) -> str:
 
 def _bring_database(app: Application) -> None:
     """To the revision of the release, up or down."""
-    head = _command(app, app.folder, "migrate", "heads").split()[0]
-    if _database_revision(app) == head:
-        return
     with contextlib.suppress(Trouble):
         # Fails when the database is further than this release knows.
         _command(app, app.folder, "migrate", "upgrade", "head")
         return
+    head = _command(app, app.folder, "migrate", "heads").split()[0]
     for version in versions(app):
         folder = app.stack.state_dir / "run" / f"release-{version}"
         shutil.rmtree(folder, ignore_errors=True)
@@ -274,8 +272,7 @@ def _clear_idle(app: Application) -> None:
 
 
 def _record(app: Application) -> None:
-    head = _command(app, app.folder, "migrate", "heads").split()[0]
-    content = {"version": app.version, "archive": _sha256(app.archive), "head": head}
+    content = {"version": app.version, "archive": _sha256(app.archive), "head": _database_revision(app)}
     write(app.serving.base / "run" / "release.json", json.dumps(content), 0o600)
 
 
