@@ -360,6 +360,7 @@ def test_readiness_answers_in_time_whoever_hangs(
     with paused(server(stack)):
         assert broken_checks(ledger) == broken
         assert ledger.get("/health").ok
+        assert ledger.get("/api/v1/ping").ok
     servers.wait_until(lambda: broken_checks(ledger) == [], what="readiness")
 
 

@@ -20,6 +20,8 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from ledger import auth, flows, operations, ready, release
 from ledger import context as contexts
@@ -66,7 +68,11 @@ def create_app(context: contexts.Context) -> FastAPI:
         settings.objectstore_url, settings.objectstore_bucket, store["access_key"], store["secret_key"]
     )
     app.state.limiter = redis.asyncio.Redis.from_url(
-        settings.redis_url, password=known["redis"].get("password"), socket_timeout=0.3, socket_connect_timeout=0.3
+        settings.redis_url,
+        password=known["redis"].get("password"),
+        socket_timeout=0.3,
+        socket_connect_timeout=0.3,
+        retry=Retry(NoBackoff(), 0),
     )
     app.include_router(flows.router)
     app.include_router(operations.router)

@@ -102,8 +102,8 @@ async def _answer(check: Check, context: Context) -> dict[str, Any]:
 
 
 async def _select(context: Context, statement: str) -> Any:
-    conninfo = context.database_url.set(drivername="postgresql").render_as_string(hide_password=False)
-    async with await psycopg.AsyncConnection.connect(conninfo, connect_timeout=2) as connection:
+    _, options = context.engine.dialect.create_connect_args(context.database_url)
+    async with await psycopg.AsyncConnection.connect(**options, connect_timeout=2) as connection:
         row = await (await connection.execute(statement)).fetchone()
     return row[0] if row else None
 
