@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .checks import CannotObserve, ExpectationError
+from .credentials import all_parts
 from .masking import Masker
 from .verdict import Verdict
 
@@ -50,7 +51,7 @@ def reporting(module: AnsibleModule) -> Iterator[Report]:
     ``report(verdicts, commands=[...])`` ends the module; what is named beside the verdicts is returned with them.
     A client library that cannot be imported is named together with the interpreter that lacks it.
     """
-    masker = Masker(module.no_log_values)
+    masker = Masker(all_parts(module.no_log_values))
     _refuse_credentials_in_addresses(module)
     try:
         yield lambda verdicts, **more: _exit(module, verdicts, masker, more)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import requests
+import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
 from .checks import CannotObserve
@@ -24,15 +25,23 @@ class BoundedSession(requests.Session):
 
     The environment's proxies and .netrc are left out: what is judged is the declared address, with the declared
     credentials. ``ca_path`` is a file of trusted certificates in PEM form; without it, those of the system's bundle.
+    ``tls_name`` is the name that the server's certificate must bear, where it is not the one in the address.
     """
 
-    def __init__(self, deadline: Deadline, *, ca_path: str | None = None, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self,
+        deadline: Deadline,
+        *,
+        ca_path: str | None = None,
+        tls_name: str | None = None,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
         super().__init__()
         self.trust_env = False
         self.verify = ca_path or True
         self._deadline = deadline
         self._max_body_bytes = max_body_bytes
-        self.mount("https://", HTTPAdapter(max_retries=0))
+        self.mount("https://", _NamedAdapter(tls_name))
         self.mount("http://", HTTPAdapter(max_retries=0))
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
@@ -42,9 +51,13 @@ class BoundedSession(requests.Session):
         response._content = explained(str(request.url), lambda: self._read(response))
         return response
 
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Follow none: requests reads the body of a redirect without any bound, and carries secrets elsewhere."""
+
     def _read(self, response: requests.Response) -> bytes:
         body = b""
-        for chunk in response.iter_content(_CHUNK_BYTES):
+        # read1 returns what has come, so that a server that sends byte after byte is held to the deadline too.
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
             body += chunk
             self._deadline.left_s()
             if len(body) > self._max_body_bytes:
@@ -53,17 +66,26 @@ class BoundedSession(requests.Session):
         return body
 
 
+class _NamedAdapter(HTTPAdapter):
+    """Asks for, and insists on, a certificate for ``tls_name``."""
+
+    def __init__(self, tls_name: str | None) -> None:
+        self._names: dict[str, Any] = {"server_hostname": tls_name, "assert_hostname": tls_name} if tls_name else {}
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
+        super().init_poolmanager(connections, maxsize, block, **options, **self._names)
+
+
 def explained(address: str, act: Callable[[], T]) -> T:
-    """Run ``act``; what ``requests`` raises becomes ``CannotObserve`` in words that name the cause."""
+    """Run ``act``; what ``requests`` or urllib3 raises becomes ``CannotObserve`` in words that name the cause."""
     try:
         return act()
-    except requests.exceptions.SSLError as reason:
+    except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as reason:
         raise CannotObserve(f"TLS to {address} failed: {_innermost(reason)}") from reason
-    except requests.exceptions.Timeout as reason:
+    except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as reason:
         raise CannotObserve(f"{address} did not answer in time: {_innermost(reason)}") from reason
-    except requests.exceptions.TooManyRedirects as reason:
-        raise CannotObserve(f"{address} redirects in a loop") from reason
-    except requests.exceptions.RequestException as reason:
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as reason:
         raise CannotObserve(f"{address} could not be asked: {_innermost(reason)}") from reason
 
 

@@ -44,6 +44,10 @@ class Deadline:
             raise CannotObserve("the target's deadline passed before all of it was seen")
         return left
 
+    def at_most(self, seconds: float) -> Deadline:
+        """A deadline for a part of the work: so many seconds from now, and never later than this one."""
+        return Deadline(min(self.at, self.clock() + seconds), self.clock)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(Generic[Seen]):
@@ -58,14 +62,18 @@ def look_at_all(
     look: Callable[[T, Deadline], Seen],
     *,
     limits: Limits,
+    wait_s: Callable[[T], float] = lambda target: 0.0,
     clock: Clock = time.monotonic,
 ) -> list[Outcome[Seen]]:
     """One outcome a target, in the targets' order. Never raises for a target and never outlives the total.
 
+    ``wait_s(target)`` are the seconds for which a target may be waited for: its deadline, and the total, come as much
+    later.
+
     A thread cannot be stopped from outside: one that is overdue is left behind as a daemon, its place in the
     pool is given to the next target, and what it may still find is not looked at.
     """
-    pool = _Pool(targets, look, limits, clock)
+    pool = _Pool(targets, look, limits, [wait_s(target) for target in targets], clock)
     while pool.unfinished():
         pool.start_what_fits()
         pool.collect()
@@ -73,14 +81,22 @@ def look_at_all(
 
 
 class _Pool(Generic[T, Seen]):
-    def __init__(self, targets: Sequence[T], look: Callable[[T, Deadline], Seen], limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self,
+        targets: Sequence[T],
+        look: Callable[[T, Deadline], Seen],
+        limits: Limits,
+        waits_s: Sequence[float],
+        clock: Clock,
+    ) -> None:
         self._look, self._limits, self._clock = look, limits, clock
-        self._targets = targets
+        self._targets, self._waits_s = targets, waits_s
         self._waiting = deque(range(len(targets)))
         self._running: dict[int, float] = {}
         self._finished: dict[int, Outcome[Seen]] = {}
         self._answers: queue.SimpleQueue[tuple[int, Seen | CannotObserve]] = queue.SimpleQueue()
-        self._end = clock() + limits.total_timeout_s
+        self._total_s = limits.total_timeout_s + max(waits_s, default=0.0)
+        self._end = clock() + self._total_s
 
     def unfinished(self) -> bool:
         return len(self._finished) < len(self._targets)
@@ -91,9 +107,13 @@ class _Pool(Generic[T, Seen]):
     def start_what_fits(self) -> None:
         while self._waiting and len(self._running) < self._limits.workers and self._clock() < self._end:
             index = self._waiting.popleft()
-            self._running[index] = started = self._clock()
-            deadline = Deadline(min(started + self._limits.timeout_s, self._end), self._clock)
+            self._running[index] = self._clock()
+            deadline = Deadline(self._due(index), self._clock)
             threading.Thread(target=self._work, args=(index, deadline), daemon=True).start()
+
+    def _due(self, index: int) -> float:
+        """When a running target must have answered."""
+        return min(self._running[index] + self._limits.timeout_s + self._waits_s[index], self._end)
 
     def _work(self, index: int, deadline: Deadline) -> None:
         try:
@@ -115,19 +135,18 @@ class _Pool(Generic[T, Seen]):
                 self._finish(index, answer)
 
     def _next_deadline(self) -> float:
-        first = min(self._running.values(), default=self._end) + self._limits.timeout_s
-        return min(first, self._end) + GRACE_S
+        return min(map(self._due, self._running), default=self._end) + GRACE_S
 
     def _give_up_on_the_overdue(self) -> None:
         now = self._clock()
         for index, started in list(self._running.items()):
-            if now >= min(started + self._limits.timeout_s, self._end) + GRACE_S:
+            if now >= self._due(index) + GRACE_S:
                 self._finish(index, CannotObserve(f"no answer within {min(now, self._end) - started:.1f} s"))
         if now >= self._end:
             while self._waiting:
                 self._running[index := self._waiting.popleft()] = now
-                total = self._limits.total_timeout_s
-                self._finish(index, CannotObserve(f"never looked at: the {total:g} s for all targets were used up"))
+                reason = f"never looked at: the {self._total_s:g} s for all targets were used up"
+                self._finish(index, CannotObserve(reason))
 
     def _finish(self, index: int, observation: Any) -> None:
         took_ms = round((self._clock() - self._running.pop(index)) * 1000)

@@ -22,13 +22,15 @@ def verify_targets(
     *,
     reachable_remedy: str,
     record: Callable[[Seen], Mapping[str, Any] | None] | None = None,
+    wait_s: Callable[[Options], float] = lambda target: 0.0,
 ) -> list[Verdict]:
     """One verdict for each of ``params["targets"]``, in their order.
 
     ``look(target, deadline)`` observes one target and runs in a pool of threads; the target's ``expected`` is then
     all that is expected of it. ``checks_for(expected)`` lists what the expectation implies: it is asked for all
     targets before any is looked at, so that a wrong inventory is refused before anything is done.
-    ``record(observation)`` names what is kept whole as evidence.
+    ``record(observation)`` names what is kept whole as evidence. ``wait_s(target)`` are the seconds, on top of the
+    time limits, for which a target may be waited for.
 
     Raises ``ExpectationError`` for no targets, two of the same name, or an expectation that implies no check.
     """
@@ -38,7 +40,7 @@ def verify_targets(
     checks = _checks_by_name(targets, checks_for)
     limits = Limits(timeout_s=params["timeout_s"], total_timeout_s=params["total_timeout_s"], workers=params["workers"])
     verdicts = []
-    for target, outcome in zip(targets, look_at_all(targets, look, limits=limits), strict=True):
+    for target, outcome in zip(targets, look_at_all(targets, look, limits=limits, wait_s=wait_s), strict=True):
         observation = outcome.observation
         keep = record(observation) if record and not isinstance(observation, Exception) else None
         verdicts.append(
