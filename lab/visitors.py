@@ -170,7 +170,7 @@ def main() -> None:
         signal.signal(number, lambda *_: visit.stopping.set())
     visit.write_report(arguments.report)
     visit.wait_for_service()
-    started = time.monotonic()
+    started, visit.tally.started_at = time.monotonic(), datetime.now(UTC)
     visitors = [threading.Thread(target=visit.run_visitor, args=(started,)) for _ in range(VISITORS)]
     for visitor in visitors:
         visitor.start()
