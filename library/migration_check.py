@@ -17,6 +17,10 @@ extends_documentation_fragment: [check]
 options:
   targets:
     suboptions:
+      name:
+        description: Name of the target in reports; unique among the targets.
+        type: str
+        required: true
       current_argv:
         description:
           - The command that prints the applied revisions, and nothing where none is applied.
@@ -76,11 +80,11 @@ EXAMPLES = r"""
 - name: Verify that Alembic's newest revision is applied
   migration_check:
     targets:
-      - name: ledger
+      - name: shop
         current_argv: [bin/migrate, current]
         heads_argv: [bin/migrate, heads]
-        chdir: /srv/ledger/current
-        env_file: /srv/ledger/environment
+        chdir: /srv/shop/current
+        env_file: /srv/shop/environment
     expected:
       single_head: true
       at_head: true
@@ -106,8 +110,8 @@ verdicts:
   elements: dict
   sample:
     - component: migrations
-      subject: ledger
-      address: ledger
+      subject: shop
+      address: shop
       ok: false
       took_ms: 1480
       findings:

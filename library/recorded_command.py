@@ -72,14 +72,14 @@ EXAMPLES = r"""
 - name: Bring the schema to its newest revision
   recorded_command:
     argv: [bin/migrate, upgrade, head]
-    chdir: /srv/ledger/current
-    env_file: /srv/ledger/environment
+    chdir: /srv/shop/current
+    env_file: /srv/shop/environment
 
 - name: Ask for the revision that is applied
   recorded_command:
     argv: [bin/migrate, current]
-    chdir: /srv/ledger/current
-    env_file: /srv/ledger/environment
+    chdir: /srv/shop/current
+    env_file: /srv/shop/environment
     changed: false
     read_stdout: true
   register: __migrations_revision
@@ -105,7 +105,7 @@ commands:
     line_count: {description: How many lines it printed., type: int}
   sample:
     - argv: [bin/migrate, upgrade, head]
-      chdir: /srv/ledger/current
+      chdir: /srv/shop/current
       host: app1
       exit_code: 0
       took_ms: 840

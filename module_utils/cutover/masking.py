@@ -101,7 +101,7 @@ class _Search:
             if _is_template(item) and name.endswith(("_targets", "secrets")):
                 item = self._resolved(item)
             if isinstance(item, Mapping) and name.endswith("secrets"):
-                # `app_secrets: {mailer: ...}` holds values; `secrets: {ledger/database: {keys: [...]}}` holds paths.
+                # `app_secrets: {mailer: ...}` holds values; `secrets: {payments/database: {keys: [...]}}` holds paths.
                 direct = [secret for secret in item.values() if isinstance(secret, (str, bytes))]
                 yield from self.values(direct, sensitive=True, depth=depth + 1)
             yield from self.values(item, sensitive=sensitive or is_sensitive(key), depth=depth + 1)
