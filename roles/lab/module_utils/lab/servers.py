@@ -116,9 +116,10 @@ def down(stack: Stack) -> list[str]:
 
 def obstacles(stack: Stack) -> Iterator[str]:
     """What would keep the lab from starting: one sentence each. Changes nothing."""
-    for need in stack.needs:
-        if shutil.which(need["program"], path=search_path()) is None:
-            yield f"The program {Path(need['program']).name} is missing: install {need['install']}."
+    absent = [need for need in stack.needs if shutil.which(need["program"], path=search_path()) is None]
+    yield from (f"The program {Path(need['program']).name} is missing: install {need['install']}." for need in absent)
+    if absent:
+        return
     yield from filter(None, [postgres.version_conflict(stack.cluster)])
     ours = set(processes.of_state(stack.state_dir))
     states = stack.supervisor.states() or {}
