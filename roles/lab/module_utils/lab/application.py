@@ -164,7 +164,8 @@ def _unpack(archive: Path, folder: Path) -> None:
     """Unpack into place at once: the folder is there whole or not at all. An archive may have one folder at its root."""
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     with tarfile.open(archive) as tar:
-        tar.extractall(beside, filter="data")
+        # The lab built the archive itself; Debian 12's Python does not know the filter yet.
+        tar.extractall(beside, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     inner = list(beside.iterdir())
     root = inner[0] if len(inner) == 1 and not (beside / "bin").exists() else beside
     root.rename(folder)
