@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Evidence for people: the summary at the end of a playbook, and what the report's templates show.
+
+Templates place, and escape nothing: what they get was escaped here, whole, so that none of them can forget it.
+
+Checklist rows B7 (evidence template) and B9 (one-page closure report).
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import shlex
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from .gate import GO
+
+WIDTH = 80
+SHOWN_IN_REFUSAL = 12
+# For a terminal as for a page: a body may be large, and is whole in the journal.
+LONGEST_SHOWN = 600
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line for the terminal; the colour is one of Ansible's, and is left out where there is no terminal."""
+
+    text: str
+    colour: str | None = None
+
+
+# --- for the terminal -------------------------------------------------------------------------------------------------
+
+
+def refusal(decision: Mapping[str, Any]) -> str:
+    """A refused gate in a few lines: what blocks, and how much more there is."""
+    blocking = decision["blocking"]
+    lines = [f"NO-GO at {decision['gate']}: {_count(len(blocking), 'blocking finding')}"]
+    for blocker in blocking[:SHOWN_IN_REFUSAL]:
+        lines.append(f"- {blocker['component']}/{blocker['subject']} {blocker['check']}: {_in_short(blocker)}")
+    if len(blocking) > SHOWN_IN_REFUSAL:
+        lines.append(f"- and {len(blocking) - SHOWN_IN_REFUSAL} more")
+    return "\n".join(lines)
+
+
+def _in_short(blocker: Mapping[str, Any]) -> str:
+    if blocker["status"] == "fail":
+        return f"expected {show(blocker['expected'], 120)}, observed {show(blocker['observed'], 120)}"
+    return show(blocker.get("cause") or blocker["status"], 200)
+
+
+def summary(
+    opened: Mapping[str, Any],
+    closed: Mapping[str, Any] | None,
+    incidents: Sequence[Mapping[str, Any]],
+    broken: str | None,
+    *,
+    cwd: str,
+) -> list[Line]:
+    """The last words of a playbook: GO or NO-GO, every reason, and where the evidence lies. Nothing without a run.
+
+    ``incidents`` are failures and unreachable hosts that no decision has seen.
+    """
+    if not opened:
+        return []
+    go = closed is not None and closed["verdict"] == GO and not incidents and not broken
+    colour = "green" if go else "red"
+    lines = [Line(""), Line(_headline(opened, closed, go), colour), *_tally(closed), Line("")]
+    for blocker in [*_unseen(closed, incidents, broken), *(closed["blocking"] if closed else [])]:
+        lines += [*_blocker_lines(blocker), Line("")]
+    for waived in closed["waived"] if closed else []:
+        lines += _field("waived", f"{_name(waived)} until {waived['waiver']['expires']}, {waived['waiver']['ticket']}")
+    directory = _nearest(str(opened["dir"]), cwd)
+    lines += _field("evidence", f"{directory}/" + ("report.html" if closed else "journal.jsonl"))
+    lines += _field("next", _next_step(opened, go))
+    return lines
+
+
+def _headline(opened: Mapping[str, Any], closed: Mapping[str, Any] | None, go: bool) -> str:
+    word = "GO" if go else "NO-GO"
+    change = _change((closed or {}).get("context") or {})
+    return f"{word}  {opened['verb']} of {opened['environment']}{', ' + change if change else ''}  (run {opened['id']})"
+
+
+def _change(context: Mapping[str, Any]) -> str:
+    before, after = context.get("release_from"), context.get("release_to")
+    return f"{show(before)} -> {show(after)}" if before or after else ""
+
+
+def _tally(closed: Mapping[str, Any] | None) -> list[Line]:
+    if closed is None:
+        return [Line("the run was opened, and never closed")]
+    counts = closed["counts"]
+    said = [
+        _count(len(closed["blocking"]), "blocking finding"),
+        f"{counts.get('pass', 0)} of {counts.get('findings', 0)} checks passed on {_count(counts.get('verdicts', 0), 'verdict')}",
+        *([f"{len(closed['waived'])} waived"] if closed["waived"] else []),
+        *([f"{len(closed['advisories'])} advisory"] if closed["advisories"] else []),
+    ]
+    return [Line(", ".join(said))]
+
+
+def _unseen(
+    closed: Mapping[str, Any] | None, incidents: Sequence[Mapping[str, Any]], broken: str | None
+) -> Iterator[dict[str, Any]]:
+    if broken:
+        yield {"component": "run", "subject": "journal", "check": "evidence", "status": "invalid", "cause": broken}
+    for incident in incidents:
+        yield {
+            "component": incident.get("role") or "playbook", "subject": incident.get("host"),
+            "check": incident.get("task"), "cause": incident.get("message"),
+            "status": "failed" if incident.get("kind") == "failure" else "unreachable",
+        }  # fmt: skip
+    if closed is None and not incidents and not broken:
+        yield {"component": "run", "subject": "close", "check": "decided", "status": "missing",
+               "cause": "the playbook ended before the run was closed", "remedy": "read the output above"}  # fmt: skip
+
+
+def _name(blocker: Mapping[str, Any]) -> str:
+    return f"{blocker['component']}/{blocker['subject']}  {blocker['check']}"
+
+
+def _blocker_lines(blocker: Mapping[str, Any]) -> Iterator[Line]:
+    yield from (Line(text, "red") for text in _wrapped(f"{_name(blocker)}  {blocker['status']}", "", "    "))
+    sides = ("expected", "observed") if blocker["status"] == "fail" else ()
+    for label in (*sides, "cause", "remedy"):
+        if label in sides or blocker.get(label):
+            yield from _field(label, show(blocker.get(label)), indent="  ")
+
+
+def _field(label: str, text: str, indent: str = "") -> list[Line]:
+    first = f"{indent}{label:<9} "
+    return [Line(line) for line in _wrapped(text, first, " " * len(first))]
+
+
+def _wrapped(text: str, first: str, others: str) -> list[str]:
+    paragraphs = text.splitlines() or [""]
+    lines: list[str] = []
+    for number, paragraph in enumerate(paragraphs):
+        lines += textwrap.wrap(
+            _printable(paragraph), WIDTH, initial_indent=others if number else first, subsequent_indent=others,
+            break_on_hyphens=False, break_long_words=False,
+        ) or ([first.rstrip()] if not number else [])  # fmt: skip
+    return lines
+
+
+def _printable(text: str) -> str:
+    """No character that moves the cursor or colours the terminal: the text came from a server."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _next_step(opened: Mapping[str, Any], go: bool) -> str:
+    if go:
+        return "keep this directory: it is the record of this run"
+    return f"mend what is named above, then run {opened['verb']} again; it starts a new run"
+
+
+def _nearest(path: str, cwd: str) -> str:
+    relative = os.path.relpath(path, cwd)
+    return relative if len(relative) < len(path) else path
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def show(value: Any, longest: int = LONGEST_SHOWN) -> str:
+    """A value as a person reads it: texts as they are, nothing as a dash, everything else as JSON."""
+    if value is None:
+        return "-"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    return text if len(text) <= longest else f"{text[:longest]} ... ({len(text)} characters)"
+
+
+# --- for the page -----------------------------------------------------------------------------------------------------
+
+
+def view(manifest: Mapping[str, Any], decision: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
+    """Everything the report shows, in the order in which it shows it; nothing in it is escaped yet."""
+    context = decision.get("context") or {}
+    return {
+        "verdict": "GO" if decision["verdict"] == GO else "NO-GO",
+        "go": decision["verdict"] == GO,
+        "verb": decision["verb"],
+        "environment": decision["environment"],
+        "change": _change(context),
+        "context": {key: show(value) for key, value in context.items() if key not in ("release_from", "release_to")},
+        "facts": _facts(manifest, decision),
+        "counts": decision["counts"],
+        "check_mode": bool(manifest.get("check_mode")),
+        "blocking": [_row(blocker) for blocker in decision["blocking"]],
+        "advisories": [_row(blocker) for blocker in decision["advisories"]],
+        "waived": [_row(waived) | {key: show(value) for key, value in waived["waiver"].items() if key not in waived}
+                   for waived in decision["waived"]],
+        "gates": [dict(gate) | {"go": gate["verdict"] == GO, "decided_at": _moment(gate["decided_at"])}
+                  for gate in decision["gates"]],
+        "components": _components(records),
+        "commands": [_command(record) for record in records if record["kind"] == "command"],
+        "recorded": list(_recorded(records)),
+        "changes": [_moment_and(record) for record in records if record["kind"] == "change"],
+        "versions": {name: show(version) for name, version in (manifest.get("versions") or {}).items()},
+        "evidence": decision["evidence"],
+    }  # fmt: skip
+
+
+def _facts(manifest: Mapping[str, Any], decision: Mapping[str, Any]) -> dict[str, str]:
+    project = manifest.get("project") or {}
+    commit = project.get("git_sha")
+    facts = {
+        "Run": decision["run"],
+        "Opened (UTC)": _moment(manifest.get("opened_at")),
+        "Decided (UTC)": _moment(decision["decided_at"]),
+        "Took": _duration(manifest.get("opened_at"), decision["decided_at"]),
+        "Operator": show(manifest.get("operator")),
+        "Runner": show(manifest.get("runner")),
+        "Git commit": f"{commit[:12]}{' (with local changes)' if project.get('dirty') else ''}" if commit else "-",
+        "Inputs": f"sha256 {str(manifest.get('inputs_sha256'))[:16]}",
+        "Command": shlex.join(map(str, manifest.get("command") or ["-"])),
+    }
+    return {name: show(value) for name, value in facts.items()}
+
+
+def _row(blocker: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("component", "subject", "address", "check", "status", "expected", "observed", "cause", "remedy")
+    return {key: show(blocker.get(key)) for key in keys}
+
+
+def _components(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Each component with all verdicts on it, in the order in which they were written."""
+    components: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        verdict = record["data"]
+        if record["kind"] != "verdict" or not isinstance(verdict.get("findings"), list):
+            continue
+        findings = [_row(finding) | {"blocking": finding.get("blocking") is not False} for finding in verdict["findings"]
+                    if isinstance(finding, Mapping)]  # fmt: skip
+        components.setdefault(show(verdict.get("component")), []).append(
+            {"subject": show(verdict.get("subject")), "address": show(verdict.get("address")), "ok": verdict.get("ok") is True,
+             "took_ms": show(verdict.get("took_ms")), "time": _moment(record["time"]), "findings": findings}
+        )  # fmt: skip
+    return [
+        {
+            "name": name,
+            "ok": all(verdict["ok"] for verdict in verdicts),
+            "verdicts": verdicts,
+            "passed": sum(finding["status"] == "pass" for verdict in verdicts for finding in verdict["findings"]),
+            "findings": sum(len(verdict["findings"]) for verdict in verdicts),
+        }
+        for name, verdicts in sorted(components.items())
+    ]
+
+
+def _command(record: Record) -> dict[str, Any]:
+    data = record["data"]
+    argv = data.get("argv")
+    first, last = (_lines(data.get(key)) for key in ("first_lines", "last_lines"))
+    count = data.get("line_count")
+    hidden = count - len(first) - len(last) if isinstance(count, int) else 0
+    return {
+        "time": _moment(record["time"]),
+        "command": shlex.join(map(str, argv)) if isinstance(argv, list) else show(argv),
+        "host": show(data.get("host")),
+        "exit_code": show(data.get("exit_code")),
+        "ok": data.get("exit_code") == 0,
+        "took_ms": show(data.get("took_ms")),
+        "lines": [*first, *([f"... {hidden} lines ..."] if hidden > 0 else []), *last],
+    }
+
+
+def _lines(value: Any) -> list[str]:
+    return [str(line) for line in value] if isinstance(value, list) else []
+
+
+def _recorded(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
+    """What is kept whole, such as the answer of a ready or version endpoint."""
+    for record in records:
+        kept = record["data"].get("recorded")
+        if record["kind"] == "verdict" and isinstance(kept, Mapping):
+            headers = kept.get("headers")
+            body = kept.get("body")
+            yield {
+                "time": _moment(record["time"]),
+                "subject": f"{record['data'].get('component')}/{record['data'].get('subject')}",
+                "address": show(record["data"].get("address")),
+                "status": show(kept.get("status")),
+                "lines": [f"{k}: {v}" for k, v in headers.items()] if isinstance(headers, Mapping) else [],
+                "body": _pretty(body)
+                if isinstance(body, str)
+                else show(kept if body is None else body, 10**6).splitlines(),
+            }
+
+
+def _pretty(body: str) -> list[str]:
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False).splitlines()
+    except (ValueError, RecursionError):
+        return body.splitlines()
+
+
+def _moment_and(record: Record) -> dict[str, Any]:
+    return {"time": _moment(record["time"])} | {key: show(value) for key, value in record["data"].items()}
+
+
+def _moment(time: Any) -> str:
+    return f"{time[:10]} {time[11:19]}" if isinstance(time, str) and len(time) >= 19 else "-"
+
+
+def _duration(start: Any, end: Any) -> str:
+    try:
+        seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    except (TypeError, ValueError):
+        return "-"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def for_html(value: Any) -> Any:
+    """Every text in nested data escaped for HTML, in attributes as well; names of fields stay."""
+    return _each_text(value, lambda text: html.escape(_without_controls(text)))
+
+
+def for_markdown(value: Any) -> Any:
+    """Every text in nested data safe within a line or a table cell; lists called ``lines`` or ``body`` only lose controls."""
+    return _each_text(value, _markdown_cell, verbatim=("lines", "body"))
+
+
+def _markdown_cell(text: str) -> str:
+    flat = " ".join(html.escape(_without_controls(text), quote=False).split())
+    return "".join(f"\\{character}" if character in "\\`*_[]|#!" else character for character in flat)
+
+
+def _without_controls(text: str) -> str:
+    return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
+
+
+def _each_text(value: Any, change: Callable[[str], str], verbatim: Sequence[str] = ()) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            str(key) if str(key).isidentifier() else change(str(key)): _each_text(
+                item, _without_controls if key in verbatim else change, verbatim
+            )
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_each_text(item, change, verbatim) for item in value]
+    return change(value) if isinstance(value, str) else value

@@ -1,0 +1,420 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run from its opening to its report, by ansible-playbook itself: what is written, what is said, what is refused.
+
+The two components of these runs return the verdicts that a test gives them; all the rest is the real thing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from cutover.journal import read_journal
+
+PROJECT = Path(__file__).resolve().parents[2]
+SECRET = "Tr0ub4dor&3/+ü"
+SHORT_SECRET = "zq7kx"
+
+CONFIGURATION = f"""[defaults]
+inventory = hosts.yml
+library = library:{PROJECT}/library
+module_utils = {PROJECT}/module_utils
+action_plugins = {PROJECT}/plugins/action
+callback_plugins = callbacks:{PROJECT}/plugins/callback
+filter_plugins = {PROJECT}/plugins/filter
+doc_fragment_plugins = {PROJECT}/plugins/doc_fragments
+roles_path = roles:{PROJECT}/roles
+callbacks_enabled = evidence
+inject_facts_as_vars = false
+callback_result_format = yaml
+localhost_warning = false
+local_tmp = tmp
+remote_tmp = tmp
+[connection]
+pipelining = true
+"""
+
+# Returns what it is given: a check without a server.
+GIVEN_CHECK = """
+from ansible.module_utils.basic import AnsibleModule
+target = {"name": {"type": "str"}, "password": {"type": "str", "no_log": True}, "url": {"type": "str", "no_log": True}}
+module = AnsibleModule(
+    {"targets": {"type": "list", "elements": "dict", "options": target}, "verdicts": {"type": "raw"}, "commands": {"type": "raw"}},
+    supports_check_mode=True,
+)
+module.exit_json(changed=False, **{key: module.params[key] for key in ("verdicts", "commands") if module.params[key]})
+"""
+
+
+def finding(check: str = "version", status: str = "pass", **more: Any) -> dict[str, Any]:
+    sides = {"expected": "7", "observed": "7" if status == "pass" else "6", "cause": None, "remedy": "Upgrade it."}
+    return {"check": check, "status": status, "blocking": True} | sides | more
+
+
+def verdict(component: str, subject: str, *findings: dict[str, Any], **more: Any) -> dict[str, Any]:
+    ok = all(item["status"] == "pass" for item in findings)
+    return {"component": component, "subject": subject, "address": f"tcp://{subject}:1", "ok": ok, "took_ms": 3,
+            "findings": list(findings)} | more  # fmt: skip
+
+
+GOOD = {"alpha": [verdict("alpha", "one", finding()), verdict("alpha", "two", finding())], "beta": [verdict("beta", "three", finding())]}
+
+
+@dataclass
+class Ended:
+    """What a playbook left behind."""
+
+    code: int
+    output: str
+    project: Path
+
+    @property
+    def dirs(self) -> list[Path]:
+        return sorted(path for path in self.project.glob("artifacts/*/*") if path.is_dir())
+
+    @property
+    def dir(self) -> Path:
+        return self.dirs[-1]
+
+    @property
+    def decision(self) -> dict[str, Any]:
+        return json.loads((self.dir / "decision.json").read_text())
+
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        return [record["data"] for record in read_journal(self.dir / "journal.jsonl") if record["kind"] == kind]
+
+    def blocking(self) -> list[str]:
+        return [f"{b['component']}/{b['subject']} {b['check']} {b['status']}" for b in self.decision["blocking"]]
+
+
+Play = Callable[..., Ended]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    """Run readiness, or other tasks between its opening and its gate, over components that say what they are told."""
+    for name, text in {"ansible.cfg": CONFIGURATION, "library/given_check.py": GIVEN_CHECK}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "callbacks").mkdir()
+
+    def run(
+        verdicts: dict[str, Any] = GOOD,
+        *arguments: str,
+        variables: dict[str, Any] | None = None,
+        hosts: dict[str, Any] | None = None,
+        before_gate: list[dict[str, Any]] | None = None,
+        after_gate: list[dict[str, Any]] | None = None,
+        cwd: Path | None = None,
+        command: list[str] | None = None,
+    ) -> Ended:
+        _write_project(tmp_path, verdicts, variables or {}, hosts or {}, before_gate or [], after_gate or [])
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+        environment |= {"ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"}
+        playbook = command or [str(Path(sys.executable).parent / "ansible-playbook")]
+        done = subprocess.run(
+            [*playbook, str(tmp_path / "play.yml"), *arguments], cwd=cwd or tmp_path, env=environment,
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        return Ended(done.returncode, done.stdout + done.stderr, tmp_path)
+
+    return run
+
+
+def _write_project(
+    project: Path, verdicts: dict[str, Any], variables: dict[str, Any], hosts: dict[str, Any],
+    before_gate: list[dict[str, Any]], after_gate: list[dict[str, Any]],
+) -> None:  # fmt: skip
+    components = {
+        "run_components": ["alpha", "beta"], "run_environment": "staging", "run_artifacts_dir": str(project / "artifacts"),
+        "alpha_targets": [{"name": "one"}, {"name": "two"}], "beta_targets": [{"name": "three"}],
+        "ansible_connection": "local", "ansible_python_interpreter": sys.executable,
+    }  # fmt: skip
+    _dump(project / "hosts.yml", {"all": {"hosts": {"localhost": {}} | hosts, "vars": components | variables}})
+    for component in ("alpha", "beta"):
+        given = verdicts.get(component)
+        tasks = given if isinstance(given, list) and given and "name" in given[0] else [_judging(component, given)]
+        _dump(project / "roles" / component / "tasks" / "verify.yml", tasks)
+    include = {name: {"ansible.builtin.include_role": {"name": "run", "tasks_from": name}} for name in ("open", "verify", "gate", "close")}
+    steps = [include["verify"], *before_gate, include["gate"] | {"vars": {"run_gate": "readiness"}}, *after_gate]
+    _dump(project / "play.yml", [{
+        "hosts": "localhost", "gather_facts": False, "tasks": [
+            include["open"] | {"vars": {"run_verb": "readiness"}},
+            {"block": steps, "always": [include["close"] | {"vars": {"run_required_gates": ["readiness"]}}]},
+        ],
+    }])  # fmt: skip
+
+
+def _judging(component: str, given: Any) -> dict[str, Any]:
+    (extra,) = [given.pop(0)] if isinstance(given, list) and given and "commands" in given[0] else [{}]
+    return {"name": f"verify | Judge {component}", "given_check": {"targets": f"{{{{ {component}_targets }}}}", "verdicts": given} | extra}
+
+
+def _dump(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))  # JSON is YAML
+
+
+def test_it_is_go_when_everything_passed(play: Play) -> None:
+    ended = play()
+    assert ended.code == 0, ended.output
+    assert "GO  readiness of staging" in ended.output
+    assert "NO-GO" not in ended.output
+    assert ended.decision["verdict"] == "go"
+    assert len(ended.records("verdict")) == 3
+    assert [record["kind"] for record in read_journal(ended.dir / "journal.jsonl")] == [
+        "opened", "verdict", "verdict", "verdict", "decision", "closed",
+    ]  # fmt: skip
+    assert {path.name for path in ended.dir.iterdir()} == {
+        "manifest.json", "journal.jsonl", "decision.json", "report.html", "report.md", "gates",
+    }  # fmt: skip
+    assert {stat.S_IMODE(path.stat().st_mode) for path in ended.dir.rglob("*") if path.is_file()} == {0o600}
+    assert stat.S_IMODE(ended.dir.stat().st_mode) == 0o700
+
+
+def test_a_finding_that_did_not_pass_is_named_with_both_sides_and_its_remedy(play: Play) -> None:
+    ended = play(GOOD | {"beta": [verdict("beta", "three", finding("role", "fail"))]})
+    assert ended.code == 2
+    assert ended.blocking() == ["beta/three role fail"]
+    summary = ended.output[ended.output.rindex("NO-GO  ") :]
+    for words in ("beta/three  role  fail", "expected  7", "observed  6", "remedy    Upgrade it.", "artifacts/staging/"):
+        assert words in summary
+    assert max(map(len, summary.splitlines())) <= 80
+
+
+def test_a_component_that_fails_does_not_keep_the_next_from_being_judged(play: Play) -> None:
+    ended = play(GOOD | {"alpha": [{"name": "verify | Break", "ansible.builtin.fail": {"msg": "no client library"}}]})
+    assert ended.code == 2
+    assert ended.blocking() == [
+        "alpha/localhost verify | Break failed", "alpha/one judged missing", "alpha/two judged missing",
+    ]  # fmt: skip
+    assert ended.records("failure")[0]["message"] == "no client library"
+    assert [entry["subject"] for entry in ended.records("verdict")] == ["three"]
+
+
+def test_a_rescued_failure_and_an_ignored_one_still_count(play: Play) -> None:
+    fail = {"ansible.builtin.fail": {"msg": "broken"}}
+    rescued = {"block": [fail], "rescue": [{"ansible.builtin.debug": {"msg": "never mind"}}]}
+    assert play(before_gate=[rescued]).blocking() == ["playbook/localhost ansible.builtin.fail failed"]
+    assert play(before_gate=[fail | {"ignore_errors": True}]).code == 2
+
+
+def test_a_failed_item_of_a_loop_is_named(play: Play) -> None:
+    looped = {"name": "Try", "ansible.builtin.command": "test {{ item }} = a", "loop": ["a", "b"], "changed_when": False}
+    ended = play(before_gate=[looped])
+    assert [entry["item"] for entry in ended.records("failure")] == ["b"]
+    assert [(entry["argv"], entry["exit_code"]) for entry in ended.records("command")] == [
+        (["test", "a", "=", "a"], 0), (["test", "b", "=", "a"], 1),
+    ]  # fmt: skip
+
+
+def test_an_unreachable_host_closes_the_gate(play: Play) -> None:
+    gone = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_user": "nobody"}
+    ping = {"name": "Ask", "ansible.builtin.ping": {}, "delegate_to": "gone", "ignore_unreachable": True}
+    ended = play(hosts={"gone": gone}, before_gate=[ping])
+    assert ended.code == 2
+    assert ended.blocking() == ["playbook/localhost Ask unreachable"]
+
+
+def test_a_component_that_is_no_role_or_has_no_target_closes_the_gate(play: Play) -> None:
+    ended = play(variables={"run_components": ["alpha", "beta", "gamma"]})
+    assert ended.code == 2
+    assert "gamma/(no target is declared) judged missing" in ended.blocking()
+    assert play(variables={"beta_targets": []}).blocking() == ["beta/(no target is declared) judged missing"]
+
+
+def test_a_task_that_hides_its_result_proves_nothing(play: Play) -> None:
+    hidden = _judging("beta", list(GOOD["beta"])) | {"no_log": True}
+    assert play(GOOD | {"beta": [hidden]}).blocking() == ["beta/three judged missing"]
+    failing = {"name": "verify | Hide", "ansible.builtin.fail": {"msg": SECRET}, "no_log": True}
+    ended = play(GOOD | {"beta": [failing]})
+    assert "beta/localhost verify | Hide failed" in ended.blocking()
+    assert "no_log" in ended.records("failure")[0]["message"]
+
+
+def _survives(text: str) -> list[str]:
+    data = SECRET.encode()
+    forms = [SECRET, SHORT_SECRET, quote(SECRET), quote(SECRET, safe=""), json.dumps(SECRET)[1:-1], data.hex()]
+    forms += [base64.b64encode(b"x" * shift + data).decode()[4:-4] for shift in range(3)]
+    return [form for form in forms if form in text]
+
+
+def test_no_secret_of_the_inventory_is_written_or_said(play: Play) -> None:
+    basic = base64.b64encode(f"user:{SECRET}".encode()).decode()
+    leaks = {
+        "observed": f"said {SECRET}", "cause": f"curl -u user:{SECRET} {quote(SECRET, safe='')}", "expected": {SECRET: [SHORT_SECRET]},
+        "remedy": f"basic {basic} or {SECRET.encode().hex()}",
+    }  # fmt: skip
+    command = {"argv": ["tool", "--password", SECRET], "exit_code": 0, "first_lines": [SECRET], "last_lines": [basic], "line_count": 2}
+    given = {
+        "alpha": [*GOOD["alpha"]],
+        "beta": [
+            {"commands": [command]},
+            verdict("beta", "three", finding(status="fail", **leaks), recorded={"status": 200, "headers": {"Cookie": SECRET}, "body": SECRET}),
+        ],
+    }  # fmt: skip
+    (play.__closure__ and None)
+    # The check is told the secrets as options marked `no_log`; what it leaks comes from a file, as from a server.
+    ended = play(
+        given,
+        "-e", "extra_token=" + SHORT_SECRET,
+        variables={
+            "beta_targets": [{"name": "three", "password": "{{ the_password }}", "url": "redis://:{{ the_password | urlencode }}@h:1"}],
+            "the_password": "{{ lookup('ansible.builtin.file', inventory_dir ~ '/secret') }}",
+        },
+    )  # fmt: skip
+    assert ended.code == 2
+    for path in ended.dir.rglob("*"):
+        if path.is_file():
+            assert _survives(path.read_text()) == [], path.name
+
+
+def test_check_mode_judges_and_writes_all_the_same(play: Play) -> None:
+    ended = play(GOOD, "--check")
+    assert ended.code == 0, ended.output
+    assert json.loads((ended.dir / "manifest.json").read_text())["check_mode"] is True
+    assert "Check mode" in (ended.dir / "report.html").read_text()
+
+
+def test_it_runs_from_another_directory(play: Play, tmp_path_factory: pytest.TempPathFactory) -> None:
+    ended = play(cwd=tmp_path_factory.mktemp("elsewhere"))
+    assert ended.code == 0, ended.output
+
+
+# --- evidence that cannot be believed ---------------------------------------------------------------------------------
+
+
+def _evidence_causes(ended: Ended) -> str:
+    return " ".join(str(b["cause"]) for b in ended.decision["blocking"] if b["check"] == "evidence")
+
+
+def test_a_journal_that_was_edited_is_refused(play: Play) -> None:
+    edit = {"name": "Edit", "ansible.builtin.replace": {"path": "{{ run_current.dir }}/journal.jsonl", "regexp": "three", "replace": "threE"}}
+    ended = play(before_gate=[edit])
+    assert ended.code == 2
+    assert "line 4: changed after it was written" in _evidence_causes(ended)
+
+
+def test_a_journal_without_its_last_lines_is_refused(play: Play) -> None:
+    bad = GOOD | {"beta": [verdict("beta", "three", finding()), verdict("beta", "three", finding(status="fail"))]}
+    cut = {"name": "Cut", "ansible.builtin.command": "sed -i '$d' {{ run_current.dir }}/journal.jsonl", "changed_when": False}
+    ended = play(bad, before_gate=[cut])
+    assert ended.code == 2
+    assert "somebody else changed it" in ended.output + _evidence_causes(ended)
+
+
+def test_a_journal_of_another_run_is_refused(play: Play) -> None:
+    first = play()
+    other = {"id": first.dir.name, "dir": str(first.dir), "verb": "readiness", "environment": "staging"}
+    reuse = {
+        "ansible.builtin.include_role": {"name": "run", "tasks_from": "gate"},
+        "vars": {"run_gate": "reused", "run_current": other},
+    }
+    ended = play(before_gate=[reuse])
+    assert ended.code == 2
+    assert f"is of run {ended.dir.name}, not of {first.dir.name}" in " ".join(ended.output.split())
+
+
+def test_without_the_callback_nothing_is_proven(play: Play, tmp_path: Path) -> None:
+    (tmp_path / "ansible.cfg").write_text(CONFIGURATION.replace("callbacks_enabled = evidence\n", ""))
+    ended = play()
+    assert ended.code == 2
+    assert "journal.jsonl cannot be read" in _evidence_causes(ended)
+
+
+def test_a_callback_that_breaks_closes_the_gate(play: Play) -> None:
+    gone = {"name": "Take it away", "ansible.builtin.file": {"path": "{{ run_current.dir }}/journal.jsonl", "state": "absent"}}
+    ended = play(before_gate=[gone])
+    assert ended.code == 2
+    assert "The evidence broke, so no gate will open" in " ".join(ended.output.split())
+    assert ended.decision["verdict"] == "no-go"
+
+
+def test_an_exception_inside_the_callback_closes_the_gate(play: Play, tmp_path: Path) -> None:
+    original = (PROJECT / "plugins/callback/evidence.py").read_text()
+    broken = original.replace("        task = self._task(result)\n", "        task = self._task(result)\n        1 / (task.role != 'beta')\n")
+    assert broken != original
+    (tmp_path / "callbacks/evidence.py").write_text(broken)
+    ended = play()
+    assert ended.code == 2
+    assert "ZeroDivisionError" in _evidence_causes(ended)
+
+
+def test_a_failure_after_the_gate_makes_the_run_a_no_go(play: Play) -> None:
+    ended = play(after_gate=[{"name": "Break", "ansible.builtin.fail": {"msg": "late"}}])
+    assert ended.code == 2
+    assert ended.blocking() == ["playbook/localhost Break failed"]
+    assert [gate["verdict"] for gate in ended.decision["gates"]] == ["go"]
+
+
+def test_a_report_that_cannot_be_written_is_no_go_in_the_summary(play: Play) -> None:
+    block = {"name": "Block", "ansible.builtin.file": {"path": "{{ run_current.dir }}/report.html", "state": "directory", "mode": "0700"}}
+    inside = {"name": "Fill", "ansible.builtin.file": {"path": "{{ run_current.dir }}/report.html/x", "state": "directory", "mode": "0700"}}
+    ended = play(after_gate=[block, inside])
+    assert ended.code == 2 or "NO-GO" in ended.output
+
+
+HOSTILE = "</code><script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}{% raw %}|`*\x1b[31m\u202e"
+
+
+def test_hostile_answers_stay_text_in_every_report(play: Play) -> None:
+    command = {"argv": ["echo", HOSTILE], "exit_code": 1, "first_lines": [HOSTILE], "last_lines": [], "line_count": 1}
+    sides = {"observed": HOSTILE, "expected": {HOSTILE: [HOSTILE]}, "cause": HOSTILE, "remedy": HOSTILE}
+    given = {
+        "alpha": GOOD["alpha"],
+        "beta": [
+            {"commands": [command]},
+            verdict("beta", "three", finding(HOSTILE, "fail", **sides), address=HOSTILE,
+                    recorded={"status": 200, "headers": {HOSTILE: HOSTILE}, "body": HOSTILE}),
+        ],
+    }  # fmt: skip
+    given["beta"] = _unsafe(given["beta"])
+    ended = play(given)
+    page = (ended.dir / "report.html").read_text()
+    for tag in ("<script", "<img", "\x1b", "\u202e", "49}"):
+        assert tag not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "{{ 7*7 }}" in page
+    summary = ended.output[ended.output.rindex("NO-GO  ") :]
+    assert "\x1b" not in summary
+    tables = [line for line in (ended.dir / "report.md").read_text().splitlines() if line.startswith("|")]
+    assert tables
+    assert not any("<script" in line for line in tables)
+
+
+def _unsafe(value: Any) -> Any:
+    """Braces in a playbook would be a template: make them text, the way a server's answer is."""
+    text = json.dumps(value).replace("{{", "{{ '{{' }}").replace("{%", "{{ '{%' }}")
+    return json.loads(text)
+
+
+def test_a_second_changing_run_of_an_environment_waits_for_the_first(play: Play, tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    (tmp_path / "artifacts/staging").mkdir(parents=True)
+    with (tmp_path / "artifacts/staging/.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        ended = play(GOOD, "-e", "run_exclusive=true")
+    assert ended.code == 2
+    assert "another run is changing this environment" in " ".join(ended.output.split())
+    assert play(GOOD, "-e", "run_exclusive=true").code == 0
+
+
+def test_a_playbook_that_opens_no_run_is_left_alone(play: Play, tmp_path: Path) -> None:
+    play()
+    _dump(tmp_path / "play.yml", [{"hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.debug": {"msg": "hi"}}]}])
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "ansible-playbook"), "play.yml"], cwd=tmp_path, capture_output=True, text=True,
+        timeout=60, check=False, env=os.environ | {"ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg")},
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "GO" not in done.stdout
