@@ -183,22 +183,27 @@ def _environment_text(app: Application) -> str:
 
 def _bring_database(app: Application) -> None:
     """To the revision of the release, up or down."""
-    with contextlib.suppress(Trouble):
-        # Fails when the database is further than this release knows.
+    try:
         _command(app, app.folder, "migrate", "upgrade", "head")
-        return
-    head = _command(app, app.folder, "migrate", "heads").split()[0]
-    for version in versions(app):
-        folder = app.stack.state_dir / "run" / f"release-{version}"
+    except Trouble as trouble:
+        # It is further than this release knows, or the release is broken: only another release can tell.
+        if not any(_led_back(app, version) for version in versions(app)):
+            raise Trouble(f"The database does not come to the revision of {app.version}: {trouble}") from trouble
+
+
+def _led_back(app: Application, version: str) -> bool:
+    """Whether the release knew the database's revision and the way down from it."""
+    folder = app.stack.state_dir / "run" / f"release-{version}"
+    shutil.rmtree(folder, ignore_errors=True)
+    _unpack(app.archives / f"ledger-{version}.tar.gz", folder)
+    try:
+        head = _command(app, app.folder, "migrate", "heads").split()[0]
+        _command(app, folder, "migrate", "downgrade", head)
+        return True
+    except Trouble:
+        return False
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
-        _unpack(app.archives / f"ledger-{version}.tar.gz", folder)
-        try:
-            with contextlib.suppress(Trouble):
-                _command(app, folder, "migrate", "downgrade", head)
-                return
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    raise Trouble("The database is at a revision from which no release leads back: `make clean`, then start afresh.")
 
 
 def _command(app: Application, release: Path, program: str, *arguments: str) -> str:
