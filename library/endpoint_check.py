@@ -18,6 +18,10 @@ author: Cutover maintainers (@cutover)
 extends_documentation_fragment: [check]
 requirements: [requests >= 2.32, urllib3 >= 2.3]
 options:
+  component:
+    description: What the verdicts call the kind of thing that is looked at.
+    type: str
+    default: endpoints
   targets:
     suboptions:
       address:
@@ -280,12 +284,13 @@ TARGET = {
 
 
 def argument_spec() -> dict[str, Any]:
-    return check_arguments(
+    spec = check_arguments(
         target=TARGET,
         expected=EXPECTED,
         mutually_exclusive=[("send_json", "send_body")],
         required_by={"client_key_path": "client_cert_path"},
     )
+    return spec | {"component": {"type": "str", "default": "endpoints"}}
 
 
 def main() -> None:
@@ -295,7 +300,7 @@ def main() -> None:
 
         report(
             verify_targets(
-                "endpoints",
+                module.params["component"],
                 module.params,
                 partial(look_at_endpoint, timeout_s=module.params["timeout_s"]),
                 endpoint_checks,

@@ -25,12 +25,15 @@ options:
         type: str
         required: true
       pools:
-        description: Names of pools and the servers of each.
+        description: Names of pools and the servers of each. Checks of pools need them.
         type: dict
       share:
         description: Servers that take the share to be judged.
         type: list
         elements: str
+      state_file:
+        description: Not used here, so that one list of targets does for M(haproxy_servers) too.
+        type: path
       watch_s:
         description: How long to watch the share at most, in seconds. Set O(timeout_s) above it.
         type: float
@@ -102,6 +105,7 @@ TARGET = {
     "backend": {"type": "str", "required": True},
     "pools": {"type": "dict"},
     "share": {"type": "list", "elements": "str"},
+    "state_file": {"type": "path"},
     "watch_s": {"type": "float", "default": 30.0},
 }
 

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters that shape data for the roles; templates only place it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import ansible.module_utils
+from ansible import constants
+from ansible.errors import AnsibleFilterError
+
+# Ansible hands the project's module_utils to modules only; plugins have to look there themselves.
+ansible.module_utils.__path__ += [
+    path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
+]
+
+from ansible.module_utils.cutover import pools
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def environment_lines(variables: Mapping[str, Any]) -> str:
+    """Sorted KEY=VALUE lines, quoted for a shell; raises ``ValueError`` for a name that no environment takes."""
+    wrong = sorted(name for name in variables if not NAME.fullmatch(name))
+    if wrong:
+        raise ValueError(f"not the names of environment variables: {', '.join(map(repr, wrong))}")
+    return "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in sorted(variables.items()))
+
+
+def each_with(items: Sequence[Mapping[str, Any]], more: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each mapping with the same entries added."""
+    return [{**item, **more} for item in items]
+
+
+def command_targets(targets: Sequence[Mapping[str, Any]], argv: str) -> list[dict[str, Any]]:
+    """The targets with just their names and the command under the key ``argv``; raises where one declares none."""
+    missing = [target["name"] for target in targets if not target.get(argv)]
+    if missing:
+        raise ValueError(f"{', '.join(missing)}: no {argv}. Declare the command")
+    return [{"name": target["name"], "argv": target[argv]} for target in targets]
+
+
+def instance_targets(
+    hosts: Sequence[str], hostvars: Mapping[str, Any], instance: str, path: str
+) -> list[dict[str, Any]]:
+    """One endpoint target for each host: ``path`` below the URL that the host's variable ``instance`` holds."""
+    missing = [host for host in hosts if not hostvars[host].get(instance)]
+    if missing:
+        raise ValueError(f"{', '.join(missing)}: no {instance}. Declare the URL of the host's own instance")
+    return [{"name": host, "address": str(hostvars[host][instance]).rstrip("/") + path} for host in hosts]
+
+
+def _readable(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def run(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except ValueError as reason:
+            raise AnsibleFilterError(f"{function.__name__}: {reason}") from reason
+
+    return run
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        functions = (
+            environment_lines,
+            each_with,
+            command_targets,
+            instance_targets,
+            pools.traffic_to,
+            pools.traffic_share,
+        )
+        return {function.__name__: _readable(function) for function in functions}
