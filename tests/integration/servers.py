@@ -122,6 +122,26 @@ def start_postgres(folder: Path, settings: Mapping[str, str] | None = None) -> I
         yield server
 
 
+@contextmanager
+def start_postgres_standby(folder: Path, primary: Postgres) -> Iterator[Postgres]:
+    """A standby that streams from ``primary``, in ``folder``; it has the same roles and passwords."""
+    user = "postgres" if os.geteuid() == 0 else None
+    data, port = folder / "standby", free_port()
+    data.mkdir(mode=0o700)
+    if user:
+        shutil.chown(data, user)
+    programs = postgres_binaries()
+    argv = [programs / "pg_basebackup", "-D", data, "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-R"]
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PGPASSWORD": primary.password}
+    subprocess.run([*argv, "-c", "fast", "-N"], check=True, user=user, env=environment, cwd="/", timeout=60)
+    settings = {"fsync": "off", "port": str(port), "unix_socket_directories": "", "listen_addresses": "127.0.0.1"}
+    command = [str(programs / "postgres"), "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
+    with process(command, log=folder / "standby.log", user=user, env=environment, cwd="/") as running:
+        standby = Postgres(port, primary.password, data, running.pid)
+        wait_until(lambda: standby.connect().close() is None, what="the standby")
+        yield standby
+
+
 @dataclass(frozen=True)
 class Redis:
     """A Redis or Valkey server. ``password`` is empty when it asks for none."""
