@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at one Redis or Valkey server with redis-py. Reads only, and asks everything in as few round trips as it can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from .checks import CannotObserve, Known
+from .judge_redis import KNOWN_PASSWORDS, REFUSED, AclUser, RedisObservation, directives_to_ask
+from .observe_resp import Command, Place, Refusal, Server, TlsRefusal, ask
+from .pool import Deadline
+
+T = TypeVar("T")
+Options = Mapping[str, Any]
+
+# An answer to PING that begins so comes from a server that would have run a command.
+LET_IN = ("PONG", "LOADING", "NOPERM", "MISCONF", "MASTERDOWN", "BUSY", "CLUSTERDOWN")
+# How AUTH is refused: since version 6, before it, and by a default user who has no password and is turned off.
+WRONG_PASSWORD = ("WRONGPASS", "ERR invalid password", "ERR AUTH <password> called without any password")
+
+
+def look_at_redis(target: Options, deadline: Deadline) -> RedisObservation:
+    """Observe the server at ``target["address"]``; raises ``CannotObserve`` when it does not answer as Redis does."""
+    server = Server(target, Place.of(target["address"]), deadline)
+    expected = target["expected"]
+    seen = _as_somebody(server)
+    if expected.get("refuses_unauthenticated"):
+        seen["unauthenticated"] = attempt(lambda: _unauthenticated(server))
+    if expected.get("refuses_default_passwords"):
+        known = (*KNOWN_PASSWORDS, *expected.get("default_passwords", ()))
+        seen["default_passwords"] = attempt(lambda: _default_passwords(server, known, seen["login"]))
+    return RedisObservation(**seen)
+
+
+def _as_somebody(server: Server) -> dict[str, Any]:
+    """What the target's own login sees. A refused login is the reason for all that was not seen."""
+    expected = server.target["expected"]
+    directives, users = directives_to_ask(expected), [user["name"] for user in expected.get("users", [])]
+    identity = _identity(server)
+    commands: list[Command] = [*identity, ("INFO",)]
+    commands += [("CONFIG", "GET", directive) for directive in directives]
+    commands += [("ACL", "GETUSER", user) for user in users]
+    with server.connected() as connection:
+        tls = _tls_in_use(connection)
+        replies = ask(connection, commands)
+    refusal = _login_refusal(replies[: len(identity) + 1])
+    if refusal:
+        return {"tls": tls, "login": refusal, "info": refusal}
+    info, *rest = replies[len(identity) :]
+    return {
+        "tls": tls,
+        "login": True,
+        "info": _info(info),
+        "config": {name: _config_value(name, reply) for name, reply in zip(directives, rest, strict=False)},
+        "users": {name: _user(reply) for name, reply in zip(users, rest[len(directives) :], strict=True)},
+    }
+
+
+def _identity(server: Server) -> list[Command]:
+    """AUTH and SELECT, where there is something to say."""
+    username, password = server.target.get("username"), server.target.get("password")
+    commands: list[Command] = []
+    if username or password:
+        commands.append(("AUTH", username, password or "") if username else ("AUTH", str(password)))
+    if server.place.database:
+        commands.append(("SELECT", str(server.place.database)))
+    return commands
+
+
+def _login_refusal(replies: Sequence[Any]) -> Refusal | None:
+    """What kept the login out: a refused AUTH or SELECT, or an INFO that nobody who is logged in would hear."""
+    *identity, info = replies
+    refusals = [reply for reply in identity if isinstance(reply, Refusal)]
+    if not refusals and isinstance(info, Refusal) and not str(info).startswith("NOPERM"):
+        refusals = [info]
+    return refusals[0] if refusals else None
+
+
+def _tls_in_use(connection: Any) -> str:
+    version = getattr(connection._sock, "version", None)
+    return str(version()) if version else "none"
+
+
+def _info(reply: Any) -> Known[Mapping[str, str]]:
+    if isinstance(reply, CannotObserve):
+        return CannotObserve(f"INFO was refused: {reply}")
+    fields = dict(line.partition(":")[::2] for line in str(reply).splitlines() if ":" in line)
+    if "redis_version" not in fields:
+        raise CannotObserve("it answered, but not as Redis or Valkey does: is this the right address?")
+    return fields
+
+
+def _config_value(name: str, reply: Any) -> Known[str | None]:
+    if isinstance(reply, CannotObserve):
+        return reply
+    values = dict(zip(reply[::2], reply[1::2], strict=False)) if isinstance(reply, list) else {}
+    value = values.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _user(reply: Any) -> Known[AclUser | None]:
+    if reply is None or isinstance(reply, CannotObserve):
+        return reply
+    try:
+        rules = dict(zip(reply[::2], reply[1::2], strict=True))
+        flags = frozenset(map(str, rules["flags"]))
+        return AclUser(enabled="on" in flags, nopass="nopass" in flags, passwords=len(rules["passwords"]), flags=flags)
+    except (KeyError, TypeError, ValueError):
+        return CannotObserve("ACL GETUSER answered in another shape than Redis's")
+
+
+def _unauthenticated(server: Server) -> str:
+    """What becomes of somebody with neither password nor certificate."""
+    try:
+        with server.connected(with_certificate=False) as connection:
+            (answer,) = ask(connection, [("PING",)])
+    except TlsRefusal as alert:
+        if server.target.get("cert_path") and alert.alerted:
+            return REFUSED
+        raise
+    return _let_in(answer)
+
+
+def _let_in(answer: Any) -> str:
+    words = str(answer)
+    if isinstance(answer, Refusal) and words.startswith("NOAUTH"):
+        return REFUSED
+    if words.startswith(LET_IN):
+        return f"let in: PING was answered with {words.partition(' ')[0]}"
+    raise CannotObserve(f"PING without a login was answered with neither PONG nor NOAUTH: {words}")
+
+
+def _default_passwords(server: Server, known: Sequence[str], login: Known[bool]) -> str:
+    """Try what everybody would try, once each, on the default user alone: no other account can be locked by it."""
+    if login is True and server.target.get("password") in known:
+        return "the password in use is one that everybody knows"
+    with server.connected() as connection:
+        ping, *answers = ask(connection, [("PING",), *(("AUTH", password) for password in known)])
+    if "OK" in answers:
+        return "accepted: one that everybody knows"
+    if _let_in(ping) != REFUSED:
+        return "no password is asked for"
+    for answer in answers:
+        if not (isinstance(answer, Refusal) and str(answer).startswith(WRONG_PASSWORD)):
+            raise CannotObserve(f"AUTH was answered with neither OK nor WRONGPASS: {answer}")
+    return REFUSED
+
+
+def attempt(look: Callable[[], T]) -> Known[T]:
+    """A part of an observation, or why it could not be seen."""
+    try:
+        return look()
+    except CannotObserve as reason:
+        return reason
