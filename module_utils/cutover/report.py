@@ -42,12 +42,17 @@ class Line:
 def refusal(decision: Mapping[str, Any]) -> str:
     """A refused gate in a few lines: what blocks, and how much more there is."""
     blocking = decision["blocking"]
-    lines = [f"NO-GO at {decision['gate']}: {_count(len(blocking), 'blocking finding')}"]
+    lines = [headline(decision)]
     for blocker in blocking[:SHOWN_IN_REFUSAL]:
         lines.append(f"- {blocker['component']}/{blocker['subject']} {blocker['check']}: {_in_short(blocker)}")
     if len(blocking) > SHOWN_IN_REFUSAL:
         lines.append(f"- and {len(blocking) - SHOWN_IN_REFUSAL} more")
     return "\n".join(lines)
+
+
+def headline(decision: Mapping[str, Any]) -> str:
+    """A refusal in one line."""
+    return f"NO-GO at {decision['gate']}: {_count(len(decision['blocking']), 'blocking finding')}"
 
 
 def _in_short(blocker: Mapping[str, Any]) -> str:

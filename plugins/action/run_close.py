@@ -22,7 +22,7 @@ from ansible.module_utils.cutover.evidence import ATTESTATION, JOURNAL_NAME, rea
 from ansible.module_utils.cutover.gate import GO, conclude
 from ansible.module_utils.cutover.journal import GENESIS, canonical, digest, plain, utc_now
 from ansible.module_utils.cutover.masking import Masker
-from ansible.module_utils.cutover.report import refusal
+from ansible.module_utils.cutover.report import headline
 
 
 def argument_spec() -> dict[str, Any]:
@@ -61,7 +61,7 @@ class ActionModule(ActionBase):
         path, sha256 = _write(directory / "decision.json", whole)
         result |= {"changed": False, "run_closed": True}
         result |= {"decision": {"verdict": whole["verdict"], "path": path, "sha256": sha256}}
-        return result if whole["verdict"] == GO else result | {"failed": True, "msg": refusal(whole)}
+        return result if whole["verdict"] == GO else result | {"failed": True, "msg": headline(whole)}
 
 
 def _manifest_problem(directory: Path, records: Sequence[Mapping[str, Any]]) -> list[str]:
