@@ -50,7 +50,6 @@ missing:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible.module_utils.lab import ground as grounds
 from ansible.module_utils.lab.trouble import Trouble
 

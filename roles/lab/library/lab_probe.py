@@ -8,8 +8,8 @@ DOCUMENTATION = r"""
 module: lab_probe
 short_description: Say what of the lab is up and what stands in the way of the rest
 description:
-  - Compares the files below the state folder with the declared ones, asks the process managers, knocks at every port and
-    asks OpenBao whether it is sealed.
+  - Compares the files below the state folder with the declared ones, asks the process managers, knocks at every
+    port and asks OpenBao whether it is sealed.
   - Changes nothing. Only when something is missing, it looks for what would keep it from starting.
 options:
   state_dir:
@@ -59,7 +59,6 @@ has_release:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible.module_utils.lab import ground as grounds
 from ansible.module_utils.lab import servers
 

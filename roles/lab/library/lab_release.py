@@ -8,8 +8,8 @@ DOCUMENTATION = r"""
 module: lab_release
 short_description: Have the first app host alone serve one release of the specimen application
 description:
-  - Builds the archives, lays the release on the first app host, writes its environment, brings the database to the release's
-    revision (down as well as up), seeds it, starts all programs there and gives that host all traffic.
+  - Builds the archives, lays the release on the first app host, writes its environment, brings the database to the
+    release's revision (down as well as up), seeds it, starts all programs there and gives that host all traffic.
   - The other app hosts end up without a release, so that the next cutover has everything to do.
   - This is how the lab gets back to where a demonstration starts. It interrupts service; a cutover is another matter.
 options:
@@ -22,7 +22,7 @@ options:
     type: dict
     required: true
   application:
-    description: Folder of the sources, traffic backend, and environment variables by host. See C(vars/main.yml) of the role.
+    description: Folder of the sources, traffic backend, and environment variables by host. See C(vars/main.yml).
     type: dict
     required: true
   release:
@@ -56,7 +56,6 @@ releases:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible.module_utils.lab import application
 from ansible.module_utils.lab.trouble import Trouble
 

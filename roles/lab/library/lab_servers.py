@@ -8,8 +8,8 @@ DOCUMENTATION = r"""
 module: lab_servers
 short_description: Start and furnish the lab's servers side by side, or end every process of the lab
 description:
-  - Starts what is down. A new PostgreSQL gets its roles, database and extensions; OpenBao is initialised, unsealed and gets
-    its policies, AppRoles and secrets. Servers come up at the same time, each in a thread of its own.
+  - Starts what is down. A new PostgreSQL gets its roles, database and extensions; OpenBao is initialised, unsealed
+    and gets its policies, AppRoles and secrets. Servers come up at the same time, each in a thread of its own.
   - Processes of the lab that lost their process manager are ended first.
   - With O(state=absent) every process ends and the state folder stays.
 options:
@@ -57,7 +57,6 @@ changes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible.module_utils.lab import servers
 from ansible.module_utils.lab.trouble import Trouble
 

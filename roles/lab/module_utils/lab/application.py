@@ -93,7 +93,7 @@ def bring_to_release(app: Application) -> list[str]:
     """Everything as it is right after the release was put into production; what had to be changed."""
     changed = ["archives"] if build(app) else []
     if not app.archive.is_file():
-        raise Trouble(f"There is no release {app.version} of the application; there are: {', '.join(versions(app)) or 'none'}.")
+        raise Trouble(f"There is no release {app.version} of the application; there are: {', '.join(versions(app))}.")
     reasons = list(_differences(app))
     if not reasons:
         return changed
@@ -161,15 +161,14 @@ def _lay(app: Application) -> None:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack into place at once: the folder is there whole or not at all. An archive may have one folder at its root."""
+    """Unpack into place at once: the folder is there whole or not at all."""
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     with tarfile.open(archive) as tar:
-        # The lab built the archive itself; Debian 12's Python does not know the filter yet.
-        tar.extractall(beside, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
-    inner = list(beside.iterdir())
-    root = inner[0] if len(inner) == 1 and not (beside / "bin").exists() else beside
-    root.rename(folder)
-    shutil.rmtree(beside, ignore_errors=True)
+        # Debian 12's Python cannot be told a filter yet; the lab built the archive itself.
+        if hasattr(tarfile, "data_filter"):
+            tar.extraction_filter = tarfile.data_filter
+        tar.extractall(beside)
+    beside.rename(folder)
 
 
 def _write_environment(app: Application) -> None:
@@ -212,7 +211,8 @@ def _command(app: Application, release: Path, program: str, *arguments: str) -> 
     argv = ["sh", "-c", script, str(app.environment_file), str(release / "bin" / program), *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=app.serving.base, timeout=120, check=False)
     if done.returncode:
-        raise Trouble(f"{program} {' '.join(arguments)} of {release.name} ended with {done.returncode}: {_last_line(done.stderr)}")
+        what = f"{program} {' '.join(arguments)}".strip()
+        raise Trouble(f"{what} of {release.name} ended with {done.returncode}: {_last_line(done.stderr)}")
     return done.stdout
 
 
@@ -256,11 +256,16 @@ def _send_all_traffic(app: Application) -> None:
 def _wait_served(app: Application) -> None:
     """HAProxy asks each server twice before it trusts it."""
     deadline = time.monotonic() + PATIENCE_S
-    wanted = f"{app.backend},{app.serving.name},"
-    while not any(line.startswith(wanted) and ",UP," in line for line in ask_traffic(app.stack.state_dir, "show stat").splitlines()):
+    while not _is_served(app):
         if time.monotonic() > deadline:
             raise Trouble(f"HAProxy did not take {app.serving.name} into service within {PATIENCE_S:.0f} s.")
         time.sleep(0.1)
+
+
+def _is_served(app: Application) -> bool:
+    server = f"{app.backend},{app.serving.name},"
+    lines = ask_traffic(app.stack.state_dir, "show stat").splitlines()
+    return any(line.startswith(server) and ",UP," in line for line in lines)
 
 
 def _clear_idle(app: Application) -> None:

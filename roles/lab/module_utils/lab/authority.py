@@ -108,4 +108,4 @@ def _pem_key(key: ec.EllipticCurvePrivateKey) -> str:
 
 
 def _now() -> dt.datetime:
-    return dt.datetime.now(dt.timezone.utc)
+    return dt.datetime.now(dt.UTC)

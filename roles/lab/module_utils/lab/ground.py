@@ -35,10 +35,11 @@ class Ground:
     def of(cls, params: Mapping[str, Any]) -> Ground:
         """From a module's arguments."""
         ground, app_folders = params["ground"], params["stack"]["app_folders"]
+        host_folders = [{"path": path} for path in ("", *ground["host_folders"])]
         return cls(
             state_dir=Path(params["state_dir"]),
             stamp=ground["stamp"],
-            folders=[*ground["folders"], *_for_each(app_folders, [{"path": path} for path in ["", *ground["host_folders"]]])],
+            folders=[*ground["folders"], *_for_each(app_folders, host_folders)],
             secrets=ground["secrets"],
             certificates=ground["certificates"],
             addresses=ground["addresses"],
@@ -62,7 +63,7 @@ def obstacles(ground: Ground) -> Iterator[str]:
         return
     if ground.state_dir.stat().st_uid != os.getuid():
         owner = pwd.getpwuid(ground.state_dir.stat().st_uid).pw_name
-        yield f"{ground.state_dir} belongs to {owner}: run the lab as {owner}, or set CUTOVER_LAB_STATE to a folder of your own."
+        yield f"{ground.state_dir} belongs to {owner}: run the lab as {owner}, or set CUTOVER_LAB_STATE elsewhere."
         return
     yield from _stale(ground)
 
@@ -139,7 +140,7 @@ def _due(ground: Ground, certificate: Mapping[str, str]) -> bool:
 def _differs(ground: Ground, file: Mapping[str, str]) -> bool:
     path = ground.state_dir / file["path"]
     try:
-        return path.read_text() != ground.keep.fill(file["content"])
+        return path.read_text() != str(ground.keep.fill(file["content"]))
     except (OSError, Trouble):
         return True
 

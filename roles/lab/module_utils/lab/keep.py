@@ -38,7 +38,8 @@ class Keep:
         try:
             return (self.folder / name).read_text()
         except OSError as problem:
-            raise Trouble(f"The lab's secret {name} cannot be read in {self.folder}: `make clean`, then start afresh.") from problem
+            sentence = f"The lab's secret {name} cannot be read in {self.folder}: `make clean`, then start afresh."
+            raise Trouble(sentence) from problem
 
     def put(self, name: str, value: str) -> None:
         """Keep the secret: readable by us alone, and never half written."""

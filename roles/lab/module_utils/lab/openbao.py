@@ -88,7 +88,7 @@ def _wait_active(server: OpenBao) -> None:
             server.ask("GET", "sys/health")
             return
         if time.monotonic() > deadline:
-            raise Trouble(f"OpenBao at {server.url} was unsealed but not active within {PATIENCE_S:.0f} s: see its log.")
+            raise Trouble(f"OpenBao at {server.url} is not active {PATIENCE_S:.0f} s after its unsealing: see its log.")
         time.sleep(0.05)
 
 

@@ -11,6 +11,9 @@ from typing import Any
 
 from .trouble import Trouble
 
+INITDB_OPTIONS = ("--no-sync", "--auth=reject", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums")
+COMPLAINTS = ("ERROR:", "FATAL:", "error:")
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -56,7 +59,7 @@ def initialise(cluster: Cluster, statements: Sequence[Mapping[str, Any]]) -> boo
         return False
     # An earlier attempt was interrupted; nobody can have used what it left.
     shutil.rmtree(cluster.data, ignore_errors=True)
-    _run(cluster, ["initdb", "--no-sync", "--auth=reject", "--encoding=UTF8", "--locale=C.UTF-8", "-k", "-D", str(cluster.data)])
+    _run(cluster, ["initdb", *INITDB_OPTIONS, "-D", str(cluster.data)])
     for batch in statements:
         # A single-user server takes each line for a statement.
         text = "".join(f"{' '.join(statement.split())}\n" for statement in batch["run"])
@@ -80,5 +83,5 @@ def _run(cluster: Cluster, command: Sequence[str], text: str = "") -> None:
     done = subprocess.run(argv, input=text, capture_output=True, text=True, cwd="/", timeout=60, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it said nothing"]
-        reason = next((line for line in lines if any(word in line for word in ("ERROR:", "FATAL:", "error:"))), lines[-1])
+        reason = next((line for line in lines if any(word in line for word in COMPLAINTS)), lines[-1])
         raise Trouble(f"PostgreSQL could not be made in {cluster.folder}: {command[0]} said: {reason[:300]}")

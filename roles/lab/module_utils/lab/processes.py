@@ -102,7 +102,7 @@ def _is_marked(pid: int, state_dir: Path) -> bool:
 
 
 def _works_for(pid: int, folder: Path) -> bool:
-    """PostgreSQL and Redis write their title over their environment: they work in the folder, and name it or themselves.
+    """For PostgreSQL and Redis, which write a title over their environment: they work in the folder and say so.
 
     A shell that merely stands in the folder does neither, and is left alone.
     """

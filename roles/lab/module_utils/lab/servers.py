@@ -81,9 +81,11 @@ class Stack:
             needs=stack["needs"],
             listeners=[Listener.of(**listener) for listener in stack["listeners"]],
             extras=stack["extras"],
-            app_hosts=[AppHost.of(name, folder, stack["app_urls"][name]) for name, folder in stack["app_folders"].items()],
+            app_hosts=[AppHost.of(name, stack["app_folders"][name], url) for name, url in stack["app_urls"].items()],
             server=openbao.OpenBao(stack["openbao_url"], state_dir / "ca" / "ca.pem"),
-            cluster=postgres.Cluster(state_dir / "postgres", Path(stack["postgres_binaries"]), stack["postgres_run_as"]),
+            cluster=postgres.Cluster(
+                state_dir / "postgres", Path(stack["postgres_binaries"]), stack["postgres_run_as"]
+            ),
         )
 
     @property
@@ -106,9 +108,10 @@ def down(stack: Stack) -> list[str]:
     """What does not run or does not answer, by name; empty when the whole lab is up. Changes nothing."""
     states = stack.supervisor.states() or {}
     programs = [*dict.fromkeys(listener.program for listener in stack.listeners), *stack.extras]
+    listening = [listener for listener in stack.listeners if states.get(listener.program) in RUNNING]
     return [
         *(name for name in programs if states.get(name) not in RUNNING),
-        *(str(listener) for listener in stack.listeners if states.get(listener.program) in RUNNING and not answers(listener)),
+        *(str(listener) for listener in listening if not answers(listener)),
         *(["openbao (sealed)"] if states.get("openbao") in RUNNING and stack.server.is_sealed() is not False else []),
         *(name for host in stack.app_hosts for name in _down_on(host)),
     ]
@@ -131,14 +134,15 @@ def obstacles(stack: Stack) -> Iterator[str]:
 
 
 def bring_up(stack: Stack, contents: Contents, restart: Sequence[str] = ()) -> list[str]:
-    """Start and furnish everything that is down; what was changed, sorted. `restart`: programs with a new configuration."""
+    """Start and furnish what is down, and start again what has a new configuration; what was changed, sorted."""
     stack.supervisor.stop([name for name in restart if name in (stack.supervisor.states() or {})])
     _remember(stack)
     for name in stack.supervisors.keys() & set(restart):
         _end_manager(stack, name)
     processes.end(_orphans(stack))
     _side_by_side([partial(_ensure_manager, manager.path) for manager in stack.supervisors.values()])
-    changed = _side_by_side([partial(_postgres, stack, contents), partial(_openbao, stack, contents), partial(_others, stack)])
+    tasks = (partial(_postgres, stack, contents), partial(_openbao, stack, contents), partial(_others, stack))
+    changed = _side_by_side(tasks)
     return sorted({name for names in [*changed, _apps(stack)] for name in names})
 
 
@@ -190,7 +194,8 @@ def _down_on(host: AppHost) -> Iterator[str]:
 
 def search_path() -> str:
     """PATH with this Python's own folder first, and with the folders of servers, which only root's has."""
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+    inherited = os.environ.get("PATH", os.defpath)
+    return os.pathsep.join([str(Path(sys.executable).parent), inherited, "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 
 def _ensure_manager(socket_path: Path) -> None:
@@ -320,7 +325,8 @@ def _ensure(stack: Stack, program: str) -> list[str]:
     while not all(answers(listener) for listener in mine):
         running = (stack.supervisor.states() or {}).get(program) in RUNNING
         if time.monotonic() > deadline:
-            raise Trouble(f"{mine[0]} did not answer within {PATIENCE_S:.0f} s: see {stack.state_dir}/log/{program}.log.")
+            log = stack.state_dir / "log" / f"{program}.log"
+            raise Trouble(f"{mine[0]} did not answer within {PATIENCE_S:.0f} s: see {log}.")
         if running and not changed and time.monotonic() > hangs_at:
             # It was up and says nothing: a stopped or hanging process.
             stack.supervisor.stop([program])
@@ -337,4 +343,3 @@ def _side_by_side(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
     """Run all at once and wait for all; then the first exception, if any, is raised."""
     with ThreadPoolExecutor(max_workers=max(1, len(tasks))) as pool:
         return [done.result() for done in [pool.submit(task) for task in tasks]]
-

@@ -52,7 +52,8 @@ class Supervisor:
         deadline = time.monotonic() + TIMEOUT_S
         while any((self.states() or {}).get(program) in {*RUNNING, "STOPPING", "BACKOFF"} for program in named):
             if time.monotonic() > deadline:
-                raise Trouble(f"{', '.join(named)} did not stop within {TIMEOUT_S:.0f} s: see {self.path.parent.parent / 'log'}.")
+                logs = self.path.parent.parent / "log"
+                raise Trouble(f"{', '.join(named)} did not stop within {TIMEOUT_S:.0f} s: see {logs}.")
             time.sleep(0.05)
 
     def running(self) -> list[str]:
