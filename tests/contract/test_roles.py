@@ -18,14 +18,26 @@ WORK = frozenset({"command", "include_vars", "lineinfile", "raw", "script", "set
 
 
 def verbs(role: Path) -> set[str]:
-    """A role's verbs: its task files. Those in subfolders are steps and drivers that a verb includes."""
-    return {path.stem for path in (role / "tasks").glob("*.yml")}
+    """A role's verbs: its task files.
+
+    Not those in subfolders, nor those named after a driver (`haproxy.yml`, `haproxy_share.yml`): a verb includes them.
+    """
+    step = re.compile(rf"({'|'.join(map(re.escape, drivers(role)))})(_|$)") if drivers(role) else None
+    return {path.stem for path in (role / "tasks").glob("*.yml") if not (step and step.match(path.stem))}
 
 
 def entry_points(role: Path) -> dict[str, Any]:
     """What `meta/argument_specs.yml` declares, by the name of the entry point."""
     specs = role / "meta" / "argument_specs.yml"
     return dict(load_yaml(specs)["argument_specs"]) if specs.exists() else {}
+
+
+def drivers(role: Path) -> list[str]:
+    """The drivers that a role lets one choose from: the choices of its options named `..._driver`."""
+    options = [option for entry in entry_points(role).values() for option in (entry.get("options") or {}).items()]
+    return sorted(
+        {choice for name, option in options if name.endswith("_driver") for choice in option.get("choices", [])}
+    )
 
 
 def undescribed(options: dict[str, Any], where: str = "") -> Iterator[str]:
@@ -49,6 +61,12 @@ def short_names(task: dict[str, Any]) -> set[str]:
 @each_role
 def test_every_verb_has_its_entry_point_and_the_reverse(role):
     assert set(entry_points(role)) == verbs(role)
+
+
+@each_role
+def test_every_driver_that_can_be_chosen_is_there(role):
+    files = [path.stem for path in (role / "tasks").rglob("*.yml")]
+    assert [driver for driver in drivers(role) if not any(re.match(rf"{driver}(_|$)", stem) for stem in files)] == []
 
 
 @each_role
