@@ -85,8 +85,9 @@ class Supervisord:
         answer = ask_supervisor(self.target(), Deadline(time.monotonic() + 5))
         return {program["name"]: program["statename"] for program in answer}
 
-    def start_web(self, *, says: str) -> None:
-        """Start web afresh and let it log these words."""
+    def start_web(self, *, says: str, after: str = "") -> None:
+        """Start web afresh and let it log these words, after those that its log holds already."""
+        self.log.write_text(after)
         (self.folder / "says").write_text(says)
         program = Path(sys.executable).with_name("supervisorctl")
         argv = [program, "-c", self.folder / "supervisord.conf", "restart", "web"]
@@ -127,7 +128,7 @@ def at(moment: datetime) -> str:
 
 def soon() -> datetime:
     """A time that a process will not log before it has started, in the zone of this machine, as loggers write it."""
-    return datetime.now() + timedelta(seconds=20)
+    return datetime.now() + timedelta(seconds=120)
 
 
 # --- supervisord -----------------------------------------------------------------------------------------------------
@@ -198,8 +199,8 @@ def test_an_error_logged_since_the_start_is_red_and_one_from_before_is_not(
 ) -> None:
     expected = {"running": ["web"], "log_files": {"web": str(supervisord.log)}}
     before = at(datetime.now() - timedelta(minutes=10))
-    supervisord.log.write_text(f"{before} ERROR long ago\nTraceback of long ago\n")
-    supervisord.start_web(says=f"{at(soon())} INFO up\n")
+    old = f"{before} ERROR long ago\nTraceback of long ago\n"
+    supervisord.start_web(says=f"{at(soon())} INFO up\n", after=old)
     assert red(check(expected)) == []
     supervisord.start_web(says=f"{at(soon())} ERROR no database at postgresql://app:{PASSWORD}@db/app\n")
     result = check(expected)
