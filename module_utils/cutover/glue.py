@@ -13,7 +13,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .checks import CannotObserve, ExpectationError
 from .credentials import all_parts
-from .masking import Masker
+from .masking import Masker, is_sensitive
 from .verdict import Verdict
 
 Report = Callable[..., None]
@@ -53,6 +53,7 @@ def reporting(module: AnsibleModule) -> Iterator[Report]:
     """
     masker = Masker(all_parts(module.no_log_values))
     _refuse_credentials_in_addresses(module)
+    _refuse_credentials_in_plain_headers(module)
     try:
         yield lambda verdicts, **more: _exit(module, verdicts, masker, more)
     except ImportError as missing:
@@ -73,6 +74,18 @@ def _refuse_credentials_in_addresses(module: AnsibleModule) -> None:
                 msg=f"The address of target {target['name']!r} holds a password. Addresses are shown in reports: "
                 "take it out, and give it in the option made for it."
             )
+
+
+def _refuse_credentials_in_plain_headers(module: AnsibleModule) -> None:
+    """Headers are logged, so one that holds a credential has its place in the option that is not."""
+    for target in module.params["targets"]:
+        for header, value in (target.get("headers") or {}).items():
+            if is_sensitive(header):
+                module.no_log_values.add(str(value))
+                module.fail_json(
+                    msg=f"The header {header} of target {target['name']!r} holds a credential: "
+                    "declare it in secret_headers, which is shown nowhere."
+                )
 
 
 def _exit(module: AnsibleModule, verdicts: Sequence[Verdict], masker: Masker, more: Mapping[str, Any]) -> None:

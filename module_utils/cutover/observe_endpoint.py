@@ -17,7 +17,7 @@ import requests
 from .checks import CannotObserve, Known, judge
 from .credentials import all_parts
 from .judge_endpoint import EndpointObservation, Patience, Tls, Waited, endpoint_checks, once, patience
-from .masking import Masker, is_sensitive
+from .masking import Masker
 from .observe_http import BoundedSession
 from .observe_tls import TlsServer, look_at_tls
 from .pool import Deadline
@@ -150,9 +150,6 @@ def _refuse_headers_that_cannot_be_sent(target: Options) -> None:
             raise CannotObserve(
                 f"nothing was sent: the value of {name} cannot be that of a header. Does it end in a line break?"
             )
-    for name in target.get("headers") or {}:
-        if is_sensitive(name):
-            raise CannotObserve(f"nothing was sent: {name} holds a credential, so declare it in secret_headers")
 
 
 def _client_certificate(target: Options) -> tuple[str, str] | None:

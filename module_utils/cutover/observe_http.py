@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -89,16 +90,21 @@ def explained(address: str, act: Callable[[], T]) -> T:
         raise CannotObserve(f"{address} could not be asked: {_innermost(reason)}") from reason
 
 
+_SAYS_WHAT_HAPPENED = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)
+
+
 def _innermost(reason: BaseException) -> str:
     """The server's or the system's own words, without the layers of client libraries around them."""
     seen: set[int] = set()
     while id(reason) not in seen:
         seen.add(id(reason))
         inner = getattr(reason, "reason", None) or reason.__cause__ or reason.__context__ or _first_argument(reason)
-        if not isinstance(inner, BaseException):
+        # Below these are Python's own accidents, such as an int() that met a chunk's broken length.
+        if not isinstance(inner, _SAYS_WHAT_HAPPENED):
             break
         reason = inner
-    return re.sub(r"<[\w.]+ object at 0x[0-9a-f]+>:? ?", "", str(reason)) or type(reason).__name__
+    words = str(reason.args[0] if reason.args and isinstance(reason.args[0], str) else reason)
+    return re.sub(r"<[\w.]+ object at 0x[0-9a-f]+>:? ?", "", words) or type(reason).__name__
 
 
 def _first_argument(reason: BaseException) -> object:
