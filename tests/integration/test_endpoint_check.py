@@ -554,7 +554,7 @@ def test_a_closed_port_is_one_finding_with_a_cause(run_module: RunModule) -> Non
         pytest.param(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
             "IncompleteRead",
-            id="chunks of no known length",
+            id="a chunk of no length",
         ),
         pytest.param(b"HTTP/9.9 200 OK\r\n\r\n", "HTTP", id="a version that does not exist"),
         pytest.param(b"", "closed", id="closes without a word"),

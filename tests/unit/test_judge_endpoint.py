@@ -320,6 +320,6 @@ EVERYTHING: dict[str, Any] = {
 def test_without_an_answer_everything_is_skipped_for_it() -> None:
     findings = judged(CannotObserve("connection refused"), **EVERYTHING)
     assert findings.pop("reachable").cause == "connection refused"
-    assert len(findings) == 24
+    assert len(findings) == 22
     assert {finding.status for finding in findings.values()} == {Status.SKIPPED}
     assert {finding.cause for finding in findings.values()} == {"reachable"}
