@@ -33,7 +33,7 @@ lint: venv  ## ansible-lint, yamllint, ruff, mypy, shellcheck
 	@tools/test lint
 
 unit: venv  ## The tests that need no server
-	@tools/test unit
+	@tools/test unit contract
 
 integration: servers  ## The tests against real servers
 	@tools/test integration
