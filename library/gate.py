@@ -7,11 +7,12 @@ DOCUMENTATION = r"""
 module: gate
 short_description: Decide go or no-go from the journal of a run
 description:
-  - Reads back what the evidence callback wrote since the previous gate of the run, and refuses unless every target of every
-    component was judged and every blocking finding passed or is waived.
-  - Refuses as well when a task failed (also when it was rescued), a host was unreachable, the journal's chain is broken, belongs to
-    another run, or has lost records, and when nobody writes evidence.
-  - Fails on a no-go. The whole decision is written to C(gates/) in the directory of the run, and recorded in the journal.
+  - Reads back what the evidence callback wrote since the previous gate of the run, and refuses unless every target of
+    every component was judged and every blocking finding passed or is waived.
+  - Refuses as well when a task failed (also when it was rescued), a host was unreachable, the journal's chain is
+    broken, belongs to another run, or has lost records, and when nobody writes evidence.
+  - Fails on a no-go. The whole decision is written to C(gates/) in the directory of the run, and recorded in the
+    journal.
 options:
   name:
     description: Name of the gate.
@@ -23,7 +24,8 @@ options:
     required: true
   components:
     description:
-      - The components that must have been judged. The subjects are the names in the variable C(<component>_targets) of each.
+      - The components that must have been judged. The subjects are the names in the variable C(<component>_targets)
+        of each.
       - A component without a target cannot be judged, so it closes the gate.
     type: list
     elements: str
@@ -37,10 +39,15 @@ options:
     elements: raw
     default: []
   unwaivable:
-    description: Patterns of check names that cannot be waived, besides V(reachable), V(sealed) and V(initialised).
+    description: Patterns of check names that cannot be waived, besides V(reachable), V(sealed) and V(initialized).
     type: list
     elements: str
     default: []
+  refusal:
+    description:
+      - A reason to refuse that is known already, such as the failure for which a run goes back. The gate says no-go.
+      - What is decided after it rests on what was recorded after it.
+    type: str
 attributes:
   check_mode:
     support: full

@@ -22,7 +22,7 @@ GO, NO_GO = "go", "no-go"
 STATUSES = frozenset({"pass", "fail", "error", "skipped"})
 
 # No reason makes these acceptable: whoever cannot see the thing, or sees it sealed, has proven nothing about it.
-UNWAIVABLE = ("reachable", "sealed", "initialised")
+UNWAIVABLE = ("reachable", "sealed", "initialized")
 
 Subject = tuple[str, str]
 Record = Mapping[str, Any]
@@ -77,12 +77,14 @@ def decide(
     now: datetime,
     unwaivable: Sequence[str] = (),
     problems: Sequence[str] = (),
+    refusal: str | None = None,
 ) -> Decision:
     """Decide from the records written since this run's previous decision; their order does not matter.
 
     ``expected`` lists (component, subject): each must have been judged in that time, and every blocking finding passed
     or waived. ``problems`` are faults of the evidence itself (a broken chain): each of them refuses. A waiver covers
     failed, errored and skipped findings of one check, never a missing verdict, a failed task or an unreachable host.
+    ``refusal`` is a reason to refuse that is known already: why a run goes back. Then nothing needs to be expected.
     """
     scope = since_last_decision(list(records))
     verdicts = [_get(record, "data") for record in scope if _kind(record) == "verdict"]
@@ -93,7 +95,8 @@ def decide(
         *(_evidence_problem(problem) for problem in problems),
         *_foreign(scope, run),
         *_incidents(scope),
-        *_missing(verdicts, expected),
+        *_refused(gate, refusal),
+        *(() if refusal and not expected else _missing(verdicts, expected)),
         *(finding.blocker for finding in open_findings if not any(w.covers(finding.blocker) for w in waiver_list)),
         *(blocker for waiver in waiver_list for blocker in waiver.problems(findings, expected)),
     ]
@@ -191,6 +194,14 @@ def _missing(verdicts: Sequence[Any], expected: Sequence[Subject]) -> Iterator[B
             component="run", subject="gate", check="expected", status="missing", expected="at least one subject",
             cause="nothing was expected of this gate: no component declares a target",
             remedy="list the components in run_components and their targets in <component>_targets",
+        )  # fmt: skip
+
+
+def _refused(gate: str, reason: str | None) -> Iterator[Blocker]:
+    if reason:
+        yield Blocker(
+            component="run", subject="step", check=gate, status="failed", expected="success", cause=reason,
+            remedy="mend what the cause names, then run again",
         )  # fmt: skip
 
 

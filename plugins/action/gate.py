@@ -31,6 +31,7 @@ def argument_spec() -> dict[str, Any]:
         "components": {"type": "list", "elements": "str", "required": True},
         "waivers": {"type": "list", "elements": "raw", "default": []},
         "unwaivable": {"type": "list", "elements": "str", "default": []},
+        "refusal": {"type": "str"},
     }
 
 
@@ -55,6 +56,7 @@ class ActionModule(ActionBase):
             now=utc_now(),
             unwaivable=args["unwaivable"],
             problems=problems,
+            refusal=args["refusal"],
         ).to_dict()
         path, sha256 = _write(Path(run["dir"]), f"gate-{len(records):06d}-{_file_name(args['name'])}.json", decision)
         result |= {

@@ -24,16 +24,24 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def environment_lines(variables: Mapping[str, Any]) -> str:
-    """Sorted KEY=VALUE lines, quoted for a shell; raises ``ValueError`` for a name that no environment takes."""
-    wrong = sorted(name for name in variables if not NAME.fullmatch(name))
+    """Sorted KEY=VALUE lines, quoted for a shell; raises ``ValueError`` for what no environment takes."""
+    wrong = sorted(str(name) for name in variables if not NAME.fullmatch(str(name)))
     if wrong:
         raise ValueError(f"not the names of environment variables: {', '.join(map(repr, wrong))}")
+    empty = sorted(name for name, value in variables.items() if value is None or "\0" in str(value))
+    if empty:
+        raise ValueError(f"no value that an environment takes: {', '.join(empty)}. Declare '' for an empty one")
     return "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in sorted(variables.items()))
 
 
 def each_with(items: Sequence[Mapping[str, Any]], more: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each mapping with the same entries added."""
     return [{**item, **more} for item in items]
+
+
+def named(items: Sequence[Mapping[str, Any]], pattern: str) -> list[dict[str, Any]]:
+    """Each mapping with its name put into ``pattern`` at ``{}``."""
+    return [{**item, "name": pattern.format(item["name"])} for item in items]
 
 
 def command_targets(targets: Sequence[Mapping[str, Any]], argv: str) -> list[dict[str, Any]]:
@@ -70,6 +78,7 @@ class FilterModule:
         functions = (
             environment_lines,
             each_with,
+            named,
             command_targets,
             instance_targets,
             pools.traffic_to,
