@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: run_close
 short_description: Close a run with its final go or no-go
 description:
-  - Reads the whole journal and says go only when every required gate was decided, every decision was go and still is when
-    recomputed from the records, and nothing failed at all, not even in a task that was rescued.
+  - Reads the whole journal and says go only when every required gate was decided, every decision was go and still is
+    when recomputed from the records, and nothing failed at all, not even in a task that was rescued.
   - Writes C(decision.json) with the head of the journal's chain and the digest of every other file of the run.
   - Fails on a no-go.
 options:

@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: run_open
 short_description: Open a run, in which everything that happens becomes evidence
 description:
-  - Makes the directory C(<artifacts_dir>/<environment>/<run id>) and writes C(manifest.json), masked - who, where, when, with which
-    versions, from which commit, with which inputs.
+  - Makes the directory C(<artifacts_dir>/<environment>/<run id>) and writes C(manifest.json), masked - who, where,
+    when, with which versions, from which commit, with which inputs.
   - From then on the evidence callback writes the run's journal.
   - Writes in check mode too, because evidence is not the system under change.
 options:

@@ -105,7 +105,8 @@ def _tally(closed: Mapping[str, Any] | None) -> list[Line]:
     counts = closed["counts"]
     said = [
         _count(len(closed["blocking"]), "blocking finding"),
-        f"{counts.get('pass', 0)} of {counts.get('findings', 0)} checks passed on {_count(counts.get('verdicts', 0), 'verdict')}",
+        f"{counts.get('pass', 0)} of {_count(counts.get('findings', 0), 'check')} passed",
+        _count(counts.get("verdicts", 0), "verdict"),
         *([f"{len(closed['waived'])} waived"] if closed["waived"] else []),
         *([f"{len(closed['advisories'])} advisory"] if closed["advisories"] else []),
     ]
@@ -244,12 +245,15 @@ def _components(records: Sequence[Record]) -> list[dict[str, Any]]:
         verdict = record["data"]
         if record["kind"] != "verdict" or not isinstance(verdict.get("findings"), list):
             continue
-        findings = [_row(finding) | {"blocking": finding.get("blocking") is not False} for finding in verdict["findings"]
-                    if isinstance(finding, Mapping)]  # fmt: skip
+        findings = [
+            _row(finding) | {"blocking": finding.get("blocking") is not False}
+            for finding in verdict["findings"]
+            if isinstance(finding, Mapping)
+        ]
         components.setdefault(show(verdict.get("component")), []).append(
-            {"subject": show(verdict.get("subject")), "address": show(verdict.get("address")), "ok": verdict.get("ok") is True,
-             "took_ms": show(verdict.get("took_ms")), "time": _moment(record["time"]), "findings": findings}
-        )  # fmt: skip
+            {key: show(verdict.get(key)) for key in ("subject", "address", "took_ms")}
+            | {"ok": verdict.get("ok") is True, "time": _moment(record["time"]), "findings": findings}
+        )
     return [
         {
             "name": name,
@@ -331,7 +335,7 @@ def for_html(value: Any) -> Any:
 
 
 def for_markdown(value: Any) -> Any:
-    """Every text in nested data safe within a line or a table cell; lists called ``lines`` or ``body`` only lose controls."""
+    """Every text in nested data safe within a line or a table cell; ``lines`` and ``body`` only lose controls."""
     return _each_text(value, _markdown_cell, verbatim=("lines", "body"))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import ansible.module_utils
 from ansible import constants
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 # Ansible hands the project's module_utils to modules only; plugins have to look there themselves.
@@ -58,7 +59,10 @@ class ActionModule(ActionBase):
             "gates": [_gate(record["data"]) for record in records if record["kind"] == "decision"],
             "evidence": _evidence(directory, records), "dir": str(directory),
         }  # fmt: skip
-        path, sha256 = _write(directory / "decision.json", whole)
+        try:
+            path, sha256 = _write(directory / "decision.json", whole)
+        except FileExistsError as fault:
+            raise AnsibleActionFail(f"run {run['id']} is closed already: a decision is made once") from fault
         result |= {"changed": False, "run_closed": True}
         result |= {"decision": {"verdict": whole["verdict"], "path": path, "sha256": sha256}}
         return result if whole["verdict"] == GO else result | {"failed": True, "msg": headline(whole)}

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import ansible.module_utils
-from ansible import constants
-from ansible import context
+from ansible import constants, context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_core_version

@@ -8,12 +8,14 @@ name: evidence
 type: aggregate
 short_description: Write what happens in a run to its journal, masked, and say at the end whether it is go or no-go
 description:
-  - From the moment a task opens a run (the C(run) role), every verdict, command, changed task, failure (rescued or ignored ones
-    too), unreachable host and decision is masked and appended to C(journal.jsonl) in the directory of the run.
-  - At the end of a playbook that opened a run it prints whether the run is go or no-go, each blocking finding, and where the
-    evidence lies. A playbook that opens no run is left alone.
+  - From the moment a task opens a run (the C(run) role), every verdict, command, changed task, failure (rescued or
+    ignored ones too),
+    unreachable host and decision is masked and appended to C(journal.jsonl) in the directory of the run.
+  - At the end of a playbook that opened a run it prints whether the run is go or no-go, each blocking finding, and
+    where the evidence lies. A playbook that opens no run is left alone.
   - It decides nothing. Should it break, it says so in a place where the gate finds it, and the gate refuses.
-  - Secrets are known from the variables of the play, by the names of the variables, and are hidden in whatever encoding.
+  - Secrets are known from the variables of the play, by the names of the variables, and are hidden in whatever
+    encoding.
 requirements:
   - enable in configuration - C(callbacks_enabled = evidence)
 """

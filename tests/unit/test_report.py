@@ -38,7 +38,7 @@ def said(closed: dict[str, Any] | None, *incidents: dict[str, Any], broken: str 
 def test_go_is_said_with_the_releases_and_where_the_evidence_lies() -> None:
     text = said(decision(context={"release_from": "1.0.0", "release_to": "1.1.0"}))
     assert "\nGO  cutover of staging, 1.0.0 -> 1.1.0  (run 20260131T120000Z-cutover-ab12)\n" in text
-    assert "0 blocking findings, 29 of 30 checks passed on 3 verdicts" in text
+    assert "0 blocking findings, 29 of 30 checks passed, 3 verdicts" in text
     assert "evidence  staging/run/report.html" in text
 
 
