@@ -374,12 +374,13 @@ def conclude(
         *(_evidence_problem(problem) for problem in problems),
         *_foreign(every, run),
         *_incidents(every),
-        *_absent_gates(gates, required_gates),
         *(blocker for gate in gates for blocker in _gate_blockers(gate)),
         *(_evidence_problem(cause) for cause in _contradictions(every)),
         *(f.blocker for verdict in tail for f in _findings(verdict) if f.blocking and f.blocker.status != "pass"),
         *_unused_waivers(gates, waivers),
     ]
+    # After a refusal, the gates that were never reached say nothing new; without one, they are the reason to refuse.
+    blocking = blocking or list(_absent_gates(gates, required_gates))
     verdicts = [_get(record, "data") for record in every if _kind(record) == "verdict"]
     findings = [finding for verdict in verdicts for finding in _findings(verdict)]
     return Decision(

@@ -168,6 +168,8 @@ def _unpack(archive: Path, folder: Path) -> None:
         if hasattr(tarfile, "data_filter"):
             tar.extraction_filter = tarfile.data_filter
         tar.extractall(beside)
+    # As the release role leaves it: which archive this came from.
+    (beside / ".archive.sha256").write_text(_sha256(archive), encoding="ascii")
     beside.rename(folder)
 
 
@@ -274,6 +276,7 @@ def _clear_idle(app: Application) -> None:
         for name in ("current", "environment"):
             (host.base / name).unlink(missing_ok=True)
     for host in app.stack.app_hosts:
+        (host.base / "schema").unlink(missing_ok=True)
         for folder in (host.base / "releases").iterdir():
             if folder != app.folder:
                 shutil.rmtree(folder, ignore_errors=True)
