@@ -30,6 +30,13 @@ options:
     type: list
     elements: str
     required: true
+  declared_components:
+    description:
+      - All components of the run, where O(components) are only some of them.
+      - A waiver for one of the others waits for its gate.
+    type: list
+    elements: str
+    default: []
   waivers:
     description:
       - Accepted deviations, each with C(check), C(subject), C(reason), C(owner), C(ticket) and C(expires) (UTC, such as

@@ -57,6 +57,7 @@ class Decision:
     waivers: tuple[Mapping[str, Any], ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     expected: tuple[Subject, ...] = ()
+    declared: tuple[Subject, ...] = ()
     unwaivable: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def decide(
     waivers: Sequence[Any] = (),
     now: datetime,
     unwaivable: Sequence[str] = (),
+    declared: Sequence[Subject] = (),
     problems: Sequence[str] = (),
     refusal: str | None = None,
 ) -> Decision:
@@ -85,10 +87,13 @@ def decide(
     or waived. ``problems`` are faults of the evidence itself (a broken chain): each of them refuses. A waiver covers
     failed, errored and skipped findings of one check, never a missing verdict, a failed task or an unreachable host.
     ``refusal`` is a reason to refuse that is known already: why a run goes back. Then nothing needs to be expected.
+    ``declared`` lists the subjects of the whole run, where a gate expects only some: a waiver for one of the others
+    waits for its gate.
     """
     scope = since_last_decision(list(records))
     verdicts = [_get(record, "data") for record in scope if _kind(record) == "verdict"]
     findings = [finding for verdict in verdicts for finding in _findings(verdict)]
+    elsewhere = sorted({(str(c), str(s)) for c, s in declared} - {(str(c), str(s)) for c, s in expected})
     waiver_list = [_Waiver.read(waiver, now, (*UNWAIVABLE, *unwaivable)) for waiver in waivers]
     open_findings = [finding for finding in findings if finding.blocking and finding.blocker.status != "pass"]
     blocking = [
@@ -98,7 +103,7 @@ def decide(
         *_refused(gate, refusal),
         *(() if refusal and not expected else _missing(verdicts, expected)),
         *(finding.blocker for finding in open_findings if not any(w.covers(finding.blocker) for w in waiver_list)),
-        *(blocker for waiver in waiver_list for blocker in waiver.problems(findings, expected)),
+        *(blocker for waiver in waiver_list for blocker in waiver.problems(findings, elsewhere)),
     ]
     return Decision(
         gate=gate,
@@ -108,9 +113,10 @@ def decide(
         blocking=tuple(sorted(set_like(blocking), key=_urgency)),
         advisories=tuple(f.blocker for f in findings if not f.blocking and f.blocker.status != "pass"),
         waived=tuple(_waived(open_findings, waiver_list)),
-        waivers=tuple(waiver.shown(findings, expected) for waiver in waiver_list),
+        waivers=tuple(waiver.shown(findings, elsewhere) for waiver in waiver_list),
         counts=_counts(verdicts, findings),
         expected=tuple(sorted({(str(component), str(subject)) for component, subject in expected})),
+        declared=tuple(sorted({(str(component), str(subject)) for component, subject in declared})),
         unwaivable=tuple(unwaivable),
     )
 
@@ -284,20 +290,20 @@ class _Waiver:
     def covers(self, finding: Blocker) -> bool:
         return self.problem is None and finding.status in STATUSES and self.matches(finding)
 
-    def state(self, findings: Sequence[_Finding], expected: Sequence[Subject]) -> str:
-        """``applied``, ``not needed``, ``elsewhere`` (another gate's component), or what is wrong with it."""
+    def state(self, findings: Sequence[_Finding], elsewhere: Sequence[Subject]) -> str:
+        """``applied``, ``not needed``, ``elsewhere`` (another gate's subject), or what is wrong with it."""
         if self.problem:
             return self.problem
         matched = [finding for finding in findings if self.matches(finding.blocker)]
         if matched:
             return "applied" if any(f.blocking and f.blocker.status != "pass" for f in matched) else "not needed"
         component = self.given.get("component")
-        if component and component not in {name for name, _ in expected}:
+        if any(subject == self.given.get("subject") and component in (None, name) for name, subject in elsewhere):
             return "elsewhere"
         return "unknown: it matches nothing that was judged"
 
-    def problems(self, findings: Sequence[_Finding], expected: Sequence[Subject]) -> Iterator[Blocker]:
-        if (state := self.state(findings, expected)) not in ("applied", "not needed", "elsewhere"):
+    def problems(self, findings: Sequence[_Finding], elsewhere: Sequence[Subject]) -> Iterator[Blocker]:
+        if (state := self.state(findings, elsewhere)) not in ("applied", "not needed", "elsewhere"):
             yield Blocker(
                 component=str(self.given.get("component") or "run"),
                 subject=str(self.given.get("subject") or "unknown"),
@@ -309,8 +315,8 @@ class _Waiver:
                 remedy="correct the entry in run_waivers, or take it out and mend what it covers",
             )
 
-    def shown(self, findings: Sequence[_Finding], expected: Sequence[Subject]) -> Mapping[str, Any]:
-        return {**self.given, "state": self.state(findings, expected)}
+    def shown(self, findings: Sequence[_Finding], elsewhere: Sequence[Subject]) -> Mapping[str, Any]:
+        return {**self.given, "state": self.state(findings, elsewhere)}
 
 
 def _waiver_problem(given: Mapping[str, Any], now: datetime, unwaivable: Sequence[str]) -> str | None:
@@ -439,6 +445,7 @@ def recomputed(records: Iterable[Record], decision: Mapping[str, Any]) -> Decisi
         waivers=waivers,
         now=_moment(decision.get("decided_at")) or datetime.max.replace(tzinfo=UTC),
         unwaivable=tuple(decision.get("unwaivable") or ()),
+        declared=[(component, subject) for component, subject in decision.get("declared") or ()],
     )
 
 

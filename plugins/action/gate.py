@@ -31,6 +31,7 @@ def argument_spec() -> dict[str, Any]:
         "components": {"type": "list", "elements": "str", "required": True},
         "waivers": {"type": "list", "elements": "raw", "default": []},
         "unwaivable": {"type": "list", "elements": "str", "default": []},
+        "declared_components": {"type": "list", "elements": "str", "default": []},
         "refusal": {"type": "str"},
     }
 
@@ -47,11 +48,13 @@ class ActionModule(ActionBase):
         _, args = self.validate_argument_spec(argument_spec())
         run = args["run"]
         records, problems = read_evidence(run["dir"], run["id"], os.environ.get(ATTESTATION))
+        resolver = Resolver(self._templar)
         decision = decide(
             records,
             gate=args["name"],
             run=run["id"],
-            expected=expected_subjects(args["components"], task_vars or {}, Resolver(self._templar)),
+            expected=expected_subjects(args["components"], task_vars or {}, resolver),
+            declared=expected_subjects(args["declared_components"], task_vars or {}, resolver),
             waivers=args["waivers"],
             now=utc_now(),
             unwaivable=args["unwaivable"],

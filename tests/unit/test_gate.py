@@ -119,6 +119,11 @@ def test_broken_evidence_closes_it() -> None:
     assert causes(gate(journal(*GOOD), problems=["line 3: changed"])) == ["run/journal evidence invalid"]
 
 
+def test_a_refusal_closes_it_whatever_was_proven() -> None:
+    assert causes(gate(journal(*GOOD), refusal="the migration failed")) == ["run/step preflight failed"]
+    assert causes(gate(journal(), expected=[], refusal="the migration failed")) == ["run/step preflight failed"]
+
+
 def test_records_of_another_run_close_it() -> None:
     assert gate(journal(*GOOD, run="run-0")).verdict == NO_GO
 
@@ -202,8 +207,10 @@ class TestWaivers:
         assert (decision.verdict, decision.waivers[0]["state"]) == (GO, "not needed")
 
     def test_one_for_a_component_of_another_gate_waits_for_that_gate(self) -> None:
-        decision = gate(journal(*GOOD), waivers=[waiver(component="postgres")])
+        other = waiver(component="postgres", subject="primary")
+        decision = gate(journal(*GOOD), waivers=[other], declared=[*SUBJECTS, ("postgres", "primary")])
         assert (decision.verdict, decision.waivers[0]["state"]) == (GO, "elsewhere")
+        assert gate(journal(*GOOD), waivers=[other]).verdict == NO_GO
 
     def test_a_waiver_that_is_no_mapping_blocks(self) -> None:
         assert gate(journal(*GOOD), waivers=["version"]).verdict == NO_GO
@@ -246,7 +253,9 @@ class TestConclusion:
 
     def test_a_waiver_that_no_gate_knew_is_refused(self) -> None:
         elsewhere = waiver(component="postgres")
-        entry = ("decision", gate(journal(*GOOD), waivers=[elsewhere]).to_dict())
+        declared = [*SUBJECTS, ("postgres", "cache")]
+        entry = ("decision", gate(journal(*GOOD), waivers=[elsewhere], declared=declared).to_dict())
+        assert entry[1]["verdict"] == GO
         assert closed(*GOOD, entry, waivers=[elsewhere]).verdict == NO_GO
         known = ("decision", gate(journal(*GOOD), waivers=[waiver()]).to_dict())
         assert closed(*GOOD, known, waivers=[waiver()]).verdict == GO
