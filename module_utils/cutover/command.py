@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Generic, TypeVar
 
 from .env_file import read_env_file
 from .masking import SHORTEST_ANYWHERE, Masker, find_secrets, is_sensitive
 
+T = TypeVar("T")
 Clock = Callable[[], float]
 
 KEPT_LINES = 10
@@ -203,7 +204,7 @@ class _Output:
     def __init__(self, process: subprocess.Popen[bytes], *, keep_stdout: bool) -> None:
         self._process = process
         self._selector = selectors.DefaultSelector()
-        self._lines = _Ends()
+        self._lines: Ends[bytes] = Ends()
         self._partial: dict[IO[bytes], bytearray] = {}
         self._stdout = bytearray() if keep_stdout else None
         self._stdout_bytes = 0
@@ -234,12 +235,11 @@ class _Output:
         self._selector.close()
 
     def result(self) -> dict[str, Any]:
-        first, last, count = self._lines.result()
         stdout = bytes(self._stdout or b"")
         return {
-            "first_lines": first,
-            "last_lines": last,
-            "line_count": count,
+            "first_lines": tuple(map(_line, self._lines.first)),
+            "last_lines": tuple(map(_line, self._lines.last)),
+            "line_count": self._lines.count,
             "stdout": _text(stdout),
             "stdout_complete": self._stdout is None or self._stdout_bytes == len(stdout),
         }
@@ -268,23 +268,21 @@ class _Output:
         partial += rest[: MAX_LINE_BYTES - len(partial)]
 
 
-class _Ends:
-    """The first and the last lines of many, and their number."""
+class Ends(Generic[T]):
+    """The first and the last few of many, and their number; ``last`` repeats none of ``first``."""
 
     def __init__(self) -> None:
-        self._first: list[bytes] = []
-        self._last: deque[bytes] = deque(maxlen=KEPT_LINES)
-        self._count = 0
+        self.first: list[T] = []
+        self.last: deque[T] = deque(maxlen=KEPT_LINES)
+        self.count = 0
 
-    def add(self, line: bytes) -> None:
-        self._count += 1
-        if len(self._first) < KEPT_LINES:
-            self._first.append(line)
+    def add(self, line: T) -> None:
+        """Take note of one more."""
+        self.count += 1
+        if len(self.first) < KEPT_LINES:
+            self.first.append(line)
         else:
-            self._last.append(line)
-
-    def result(self) -> tuple[tuple[str, ...], tuple[str, ...], int]:
-        return tuple(map(_line, self._first)), tuple(map(_line, self._last)), self._count
+            self.last.append(line)
 
 
 def _line(line: bytes) -> str:

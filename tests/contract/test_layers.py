@@ -21,8 +21,8 @@ def is_pure(path: Path) -> bool:
 
 
 def is_observer(path: Path) -> bool:
-    """Tell whether this file looks at servers through a client library."""
-    return path.stem.startswith("observe")
+    """Tell whether this file looks at servers, or changes them, through a client library."""
+    return path.stem.startswith(("observe", "apply"))
 
 
 def within(name: str, packages: set[str]) -> bool:
