@@ -20,6 +20,10 @@ requirements: [redis >= 8.0]
 options:
   targets:
     suboptions:
+      name:
+        description: Name of the target in reports; unique among the targets.
+        type: str
+        required: true
       address:
         description:
           - Address of the server, without credentials. V(redis://cache.example:6379/0), V(rediss://cache.example:6379/0)
@@ -94,15 +98,15 @@ options:
           min_replicas:
             description: Least number of replicas that are online.
             type: int
-          max_lag_s:
+          max_replication_lag_s:
             description:
               - On a replica, most seconds since it heard its master; an idle master speaks every 10 seconds.
-              - On a master, most seconds since it heard any of its online replicas; there must be one.
+              - On a master, most seconds since any of its online replicas was heard; there must be one.
             type: int
-          min_memory_headroom_percent:
+          min_free_memory_percent:
             description: Least part of C(maxmemory) that is free. A cache that evicts is full on purpose.
             type: float
-          min_clients_headroom_percent:
+          min_free_clients_percent:
             description: Least part of C(maxclients) that is free.
             type: float
           users:
@@ -148,7 +152,7 @@ EXAMPLES = r"""
       rdb: true
       role: master
       min_replicas: 1
-      min_clients_headroom_percent: 20
+      min_free_clients_percent: 20
       users:
         - {name: app}
         - {name: default, enabled: false}
@@ -184,7 +188,7 @@ from ansible.module_utils.cutover.glue import check_arguments, reporting
 from ansible.module_utils.cutover.judge_redis import KNOWN_PASSWORDS, redis_checks, secrets_among_directives
 from ansible.module_utils.cutover.verify import verify_targets
 
-MIN_VERSION = {"redis": {"type": "str"}, "valkey": {"type": "str"}}
+MIN_VERSION = {"redis": {"type": "str"}, "valkey": {"type": "str", "no_log": False}}
 
 USER = {
     "name": {"type": "str", "required": True},
@@ -204,9 +208,9 @@ EXPECTED = {
     "rdb_max_age_s": {"type": "int"},
     "role": {"type": "str", "choices": ["master", "replica"]},
     "min_replicas": {"type": "int"},
-    "max_lag_s": {"type": "int"},
-    "min_memory_headroom_percent": {"type": "float"},
-    "min_clients_headroom_percent": {"type": "float"},
+    "max_replication_lag_s": {"type": "int"},
+    "min_free_memory_percent": {"type": "float"},
+    "min_free_clients_percent": {"type": "float"},
     "users": {"type": "list", "elements": "dict", "options": USER},
 }
 

@@ -77,7 +77,7 @@ def redis_checks(expected: Mapping[str, Any]) -> Iterator[RedisCheck]:
         yield _config_check(directive.lower(), declared)
     yield from _persistence_checks(expected)
     yield from _replication_checks(expected)
-    yield from _headroom_checks(expected)
+    yield from _free_checks(expected)
     for user in expected.get("users", []):
         yield from _user_checks(user)
 
@@ -241,12 +241,12 @@ def _replication_checks(expected: Mapping[str, Any]) -> Iterator[RedisCheck]:
             needs="role" if "role" in expected else "login",
             remedy="start the missing replicas, or see in their logs why they are not online",
         )
-    if "max_lag_s" in expected:
+    if "max_replication_lag_s" in expected:
         yield Check(
             name="replication.lag_s",
-            expected=f"<= {expected['max_lag_s']}",
+            expected=f"<= {expected['max_replication_lag_s']}",
             look=_lag_s,
-            holds=lambda lag_s: lag_s <= expected["max_lag_s"],
+            holds=lambda lag_s: lag_s <= expected["max_replication_lag_s"],
             needs="replication.link" if expected.get("role") == "replica" else "login",
             remedy="see what holds up the replica: network, disk, or client-output-buffer-limit",
         )
@@ -268,7 +268,7 @@ def _online_replicas(seen: RedisObservation) -> list[dict[str, str]]:
 
 
 def _lag_s(seen: RedisObservation) -> int:
-    """Seconds since the replica heard its master; on a master, since it heard the replica it heard last."""
+    """Seconds since the replica heard its master; on a master, since it heard the most silent of its replicas."""
     if _role(seen) == "replica":
         if _told(seen, "master_link_status") != "up":
             raise CannotObserve("the link to the master is down")
@@ -279,16 +279,16 @@ def _lag_s(seen: RedisObservation) -> int:
     return max(int(replica["lag"]) for replica in replicas)
 
 
-def _headroom_checks(expected: Mapping[str, Any]) -> Iterator[RedisCheck]:
+def _free_checks(expected: Mapping[str, Any]) -> Iterator[RedisCheck]:
     percents: tuple[tuple[str, Callable[[RedisObservation], float | str], str], ...] = (
-        ("memory", _memory_headroom, "raise maxmemory, or find what fills it: redis-cli --bigkeys"),
-        ("clients", _client_headroom, "raise maxclients and the file limit, or find who does not close: CLIENT LIST"),
+        ("memory", _free_memory, "raise maxmemory, or find what fills it: redis-cli --bigkeys"),
+        ("clients", _free_clients, "raise maxclients and the file limit, or find who does not close: CLIENT LIST"),
     )
     for name, look, remedy in percents:
-        least = expected.get(f"min_{name}_headroom_percent")
+        least = expected.get(f"min_free_{name}_percent")
         if least is not None:
             yield Check(
-                name=f"{name}.headroom_percent",
+                name=f"{name}.free_percent",
                 expected=f">= {least:g}",
                 look=look,
                 holds=partial(_at_least, least),
@@ -301,12 +301,12 @@ def _at_least(least: float, observed: float | str) -> bool:
     return not isinstance(observed, str) and observed >= least
 
 
-def _memory_headroom(seen: RedisObservation) -> float | str:
+def _free_memory(seen: RedisObservation) -> float | str:
     limit = int(_told(seen, "maxmemory"))
     return _percent_left(int(_told(seen, "used_memory")), limit) if limit else "no maxmemory bounds it"
 
 
-def _client_headroom(seen: RedisObservation) -> float:
+def _free_clients(seen: RedisObservation) -> float:
     limit = int(setting("maxclients", seen).removesuffix(FROM_INFO))
     # Replicas and the cluster bus count against the limit too, and INFO counts them apart.
     counted = ("connected_clients", "connected_slaves", "cluster_connections")
@@ -368,7 +368,7 @@ def _told(seen: RedisObservation, name: str) -> str:
 def directives_to_ask(expected: Mapping[str, Any]) -> tuple[str, ...]:
     """The directives whose values the judge will look for."""
     declared = {directive.lower() for directive in expected.get("config", {})}
-    return tuple(sorted(declared | ({"maxclients"} if "min_clients_headroom_percent" in expected else set())))
+    return tuple(sorted(declared | ({"maxclients"} if "min_free_clients_percent" in expected else set())))
 
 
 def secrets_among_directives(params: Mapping[str, Any]) -> set[str]:

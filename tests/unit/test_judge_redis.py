@@ -194,9 +194,9 @@ EVERYTHING: dict[str, Any] = {
     "rdb_max_age_s": 60,
     "role": "master",
     "min_replicas": 1,
-    "max_lag_s": 5,
-    "min_memory_headroom_percent": 10,
-    "min_clients_headroom_percent": 10,
+    "max_replication_lag_s": 5,
+    "min_free_memory_percent": 10,
+    "min_free_clients_percent": 10,
     "users": [{"name": "app"}],
 }
 
@@ -217,7 +217,9 @@ def test_a_master_with_a_replica_passes(server: str, recorded: Recorded) -> None
 
 @pytest.mark.parametrize("server", ["redis-7.0", "valkey-9.1"])
 def test_a_replica_without_its_master_is_red_in_its_link(server: str, recorded: Recorded) -> None:
-    found = judged({"role": "replica", "max_lag_s": 5}, info=info_of(recorded(f"{server}/info-replica-alone.txt")))
+    found = judged(
+        {"role": "replica", "max_replication_lag_s": 5}, info=info_of(recorded(f"{server}/info-replica-alone.txt"))
+    )
     assert found["role"].status is Status.PASS
     assert (found["replication.link"].status, found["replication.link"].observed) == (Status.FAIL, "down")
     assert (found["replication.lag_s"].status, found["replication.lag_s"].cause) == (
@@ -244,7 +246,7 @@ def test_an_empty_observation_passes_nothing_but_that_the_server_was_reached() -
 @given(fields=st.dictionaries(st.sampled_from(sorted({"loading", "aof_enabled", "role", "maxmemory"})), st.text()))
 def test_no_strange_info_raises_or_passes_what_it_does_not_tell(fields: dict[str, str]) -> None:
     found = judged(EVERYTHING, info=fields)
-    for name in ("version", "rdb.last_save", "rdb.age_s", "replication.replicas", "clients.headroom_percent"):
+    for name in ("version", "rdb.last_save", "rdb.age_s", "replication.replicas", "clients.free_percent"):
         assert found[name].status is not Status.PASS
     if fields.get("aof_enabled") != "1":
         assert found["aof.last_write"].status is Status.SKIPPED
