@@ -9,11 +9,16 @@ from typing import Any
 import ansible.module_utils
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from hypothesis import settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 # Ansible finds our package beside its own through `module_utils =` in ansible.cfg; tests find it through this line.
 ansible.module_utils.__path__.append(str(PROJECT / "module_utils"))
+
+# A slow machine is no defect of what is tested.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,7 @@ class Check(Generic[Seen]):
 
     ``look`` takes from the observation what the check is about, and raises ``CannotObserve`` where that is missing.
     ``holds`` says whether it is right; without it, observed must equal expected.
+    ``show`` makes of what was observed that which a report can hold.
     ``needs`` names the check that must have passed for this one to mean anything.
     """
 
@@ -45,6 +46,7 @@ class Check(Generic[Seen]):
     expected: Any
     look: Callable[[Seen], Any]
     holds: Callable[[Any], bool] | None = None
+    show: Callable[[Any], Any] | None = None
     needs: str | None = None
     remedy: str | None = None
     blocking: bool = True
@@ -97,13 +99,14 @@ def _root_cause(need: str, findings: dict[str, Finding]) -> str:
 def _answer(check: Check[Seen], observation: Seen) -> Finding:
     sides: dict[str, Any] = {"check": check.name, "blocking": check.blocking, "expected": check.expected}
     try:
-        observed = check.look(observation)
+        observed = known(check.look(observation))
         right = observed == check.expected if check.holds is None else check.holds(observed)
+        shown = observed if check.show is None else check.show(observed)
     except CannotObserve as reason:
         return Finding(**sides, status=Status.ERROR, cause=str(reason), remedy=check.remedy)
     except Exception as defect:  # noqa: BLE001 - a judge that raises must never look like a pass
         cause = f"this check could not be evaluated: {type(defect).__name__}: {defect}"
         return Finding(**sides, status=Status.ERROR, cause=cause, remedy=check.remedy)
     if right is True:
-        return Finding(**sides, status=Status.PASS, observed=observed)
-    return Finding(**sides, status=Status.FAIL, observed=observed, remedy=check.remedy)
+        return Finding(**sides, status=Status.PASS, observed=shown)
+    return Finding(**sides, status=Status.FAIL, observed=shown, remedy=check.remedy)

@@ -120,7 +120,7 @@ class _Pool(Generic[T, Seen]):
             answer: Seen | CannotObserve = self._look(self._targets[index], deadline)
         except CannotObserve as reason:
             answer = reason
-        except Exception as defect:  # noqa: BLE001 - an exception becomes a finding with its cause, not a skip
+        except BaseException as defect:  # noqa: BLE001 - whatever ends a thread becomes a finding with its cause
             answer = CannotObserve(f"{type(defect).__name__}: {defect}")
         self._answers.put((index, answer))
 

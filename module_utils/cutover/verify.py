@@ -32,12 +32,15 @@ def verify_targets(
     ``record(observation)`` names what is kept whole as evidence. ``wait_s(target)`` are the seconds, on top of the
     time limits, for which a target may be waited for.
 
-    Raises ``ExpectationError`` for no targets, two of the same name, or an expectation that implies no check.
+    Raises ``ExpectationError`` for no targets, two of the same name, no workers, or an expectation that implies no
+    check.
     """
     targets = [
         {**target, "expected": merged(params.get("expected"), target.get("expected"))} for target in params["targets"]
     ]
     checks = _checks_by_name(targets, checks_for)
+    if params["workers"] < 1:
+        raise ExpectationError("workers is less than 1: nothing would be looked at")
     limits = Limits(timeout_s=params["timeout_s"], total_timeout_s=params["total_timeout_s"], workers=params["workers"])
     verdicts = []
     for target, outcome in zip(targets, look_at_all(targets, look, limits=limits, wait_s=wait_s), strict=True):
