@@ -34,7 +34,7 @@ options:
     type: dict
     default: {}
   state_file:
-    description: HAProxy's C(server-state-file), written after each change.
+    description: HAProxy's C(server-state-file), written whenever O(servers) names some.
     type: path
   up_timeout_s:
     description: How long servers that shall serve may take to be up, in seconds.

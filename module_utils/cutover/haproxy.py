@@ -7,8 +7,10 @@ Source: https://docs.haproxy.org/2.6/management.html#9.3
 from __future__ import annotations
 
 import csv
+import io
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,11 @@ class Server:
         return self.status.startswith("UP") or self.status == "no check"
 
     @property
+    def proven(self) -> bool:
+        """Whether health checks say that it is up: one that leaves maintenance is held so before it was asked."""
+        return self.status in ("UP", "no check") and not self.last_check.startswith("INI")
+
+    @property
     def serving(self) -> bool:
         """Whether new requests are sent to it."""
         return self.state == "ready" and self.weight > 0 and self.up
@@ -55,9 +62,15 @@ class Server:
         }
 
 
-# Bits of srv_admin_state: forced and inherited maintenance, by configuration, by DNS and by name; forced and
-# inherited drain. `show stat` shows DOWN for a drained server that is down, so only these tell.
-_MAINT_BITS, _DRAIN_BITS = 0x01 | 0x02 | 0x04 | 0x20 | 0x40, 0x08 | 0x10
+# Bits of srv_admin_state: forced and inherited maintenance, by DNS and by name; forced and inherited drain. 0x04 says
+# only that the configuration has the server `disabled`, and stays when it is made ready. `show stat` shows DOWN for a
+# drained server that is down, so only these tell.
+_MAINT_BITS, _DRAIN_BITS = 0x01 | 0x02 | 0x20 | 0x40, 0x08 | 0x10
+
+# Stands before the last check's status while the next check is under way.
+_CHECKING = "* "
+
+_STAT, _STATE = "# pxname,svname,", "1\n# be_id be_name "
 
 
 def parse_servers(stat: str, state: str, backend: str) -> dict[str, Server]:
@@ -65,21 +78,40 @@ def parse_servers(stat: str, state: str, backend: str) -> dict[str, Server]:
 
     Raises ``CannotObserve`` when these are not such answers, or name no server of the backend.
     """
-    if not stat.startswith("# pxname,svname,"):
-        raise CannotObserve(f"the answer is not HAProxy's: {stat.strip()[:80]!r}")
-    administered = _states(state, backend)
-    rows = [row for row in csv.DictReader(stat.removeprefix("# ").splitlines()) if row["pxname"] == backend]
-    servers = {row["svname"]: _server(row, administered) for row in rows if row["svname"] in administered}
+    for answer, beginning in ((stat, _STAT), (state, _STATE)):
+        _must_be_whole(answer, beginning)
+    try:
+        administered = _states(state, backend)
+        rows = [row for row in _rows(stat, ",") if row["pxname"] == backend]
+        servers = {row["svname"]: _server(row, administered) for row in rows if row["svname"] in administered}
+    except (KeyError, TypeError, ValueError, csv.Error) as strange:
+        raise CannotObserve(f"HAProxy's answer has another shape than expected: {strange!r}") from strange
     if not servers:
         raise CannotObserve(f"HAProxy knows no backend {backend!r} with servers in it")
     return servers
 
 
+def _must_be_whole(answer: str, beginning: str) -> None:
+    """An answer begins with the columns' names and ends with an empty line; one cut off would say too little."""
+    if not answer.startswith(beginning):
+        raise CannotObserve(f"the answer is not HAProxy's: {answer.strip()[:80]!r}")
+    if not answer.endswith("\n\n"):
+        raise CannotObserve("HAProxy's answer was cut off before its end")
+
+
+def _rows(answer: str, delimiter: str) -> Iterator[dict[str, str]]:
+    """The rows below the line of columns. Only a newline ends one: a server's own words may hold other line ends."""
+    _, _, table = answer.partition("# ")
+    for row in csv.DictReader(io.StringIO(table), delimiter=delimiter, strict=True):
+        if None in row.values():
+            raise ValueError("a row has fewer columns than the first line names")
+        yield row
+
+
 def _states(text: str, backend: str) -> dict[str, str]:
-    """Each server's state as an administrator set it. The first line is a version, the second names the columns."""
-    _, _, table = text.partition("# ")
-    rows = csv.DictReader(table.splitlines(), delimiter=" ")
-    return {row["srv_name"]: _state(int(row["srv_admin_state"])) for row in rows if row["be_name"] == backend}
+    """Each server's state as an administrator set it."""
+    rows = (row for row in _rows(text, " ") if row["be_name"] == backend)
+    return {row["srv_name"]: _state(int(row["srv_admin_state"])) for row in rows}
 
 
 def _state(bits: int) -> str:
@@ -93,13 +125,14 @@ def _server(row: Mapping[str, str], administered: Mapping[str, str]) -> Server:
     return Server(
         name=row["svname"],
         state=administered[row["svname"]],
-        weight=_number(row["weight"]),
+        # `weight` is what slowstart has reached so far.
+        weight=_number(row.get("uweight") or row["weight"]),
         status=row["status"],
         sessions=_number(row["scur"]) + _number(row["qcur"]),
         requests=answers + failures,
         errors=_number(row["hrsp_5xx"]) + failures,
         mean_ms=_number(row["rtime"]),
-        last_check=" ".join(filter(None, (row.get("check_status"), row.get("last_chk")))),
+        last_check=" ".join(filter(None, (row["check_status"].removeprefix(_CHECKING), row["last_chk"]))),
     )
 
 
@@ -122,9 +155,15 @@ class Wanted:
         state, weight = sides.get("state"), sides.get("weight")
         if state not in (None, "ready", "drain", "maint"):
             raise ValueError(f"server {name!r}: state is ready, drain or maint, not {state!r}")
-        if weight is not None and not 0 <= int(weight) <= MAX_WEIGHT:
-            raise ValueError(f"server {name!r}: weight is 0 to {MAX_WEIGHT}, not {weight!r}")
+        # Text may come from the command line; a share of a weight would be cut off in silence.
+        if weight is not None and not (str(weight).isdecimal() and int(weight) <= MAX_WEIGHT):
+            raise ValueError(f"server {name!r}: weight is a whole number, 0 to {MAX_WEIGHT}, not {weight!r}")
         return cls(state=state, weight=None if weight is None else int(weight))
+
+    def serves(self, now: Server) -> bool:
+        """Whether the server shall take new requests, as far as an administrator can say."""
+        state, weight = self.state or now.state, now.weight if self.weight is None else self.weight
+        return state == "ready" and weight > 0
 
 
 def commands(backend: str, wanted: Mapping[str, Wanted], servers: Mapping[str, Server]) -> Iterator[str]:
@@ -135,7 +174,7 @@ def commands(backend: str, wanted: Mapping[str, Wanted], servers: Mapping[str, S
     unknown = sorted(set(wanted) - set(servers))
     if unknown:
         raise ValueError(f"backend {backend!r} has no server {', '.join(unknown)}: it has {', '.join(sorted(servers))}")
-    for name in sorted(wanted, key=lambda name: wanted[name].state != "ready"):
+    for name in sorted(wanted, key=lambda name: not wanted[name].serves(servers[name])):
         want, now = wanted[name], servers[name]
         if want.weight is not None and want.weight != now.weight:
             yield f"set server {backend}/{name} weight {want.weight}"
@@ -164,11 +203,17 @@ def ask(address: str, command: str, deadline: Deadline) -> str:
 def _connect(address: str, deadline: Deadline) -> socket.socket:
     if address.startswith("/"):
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(deadline.left_s())
-        connection.connect(address)
+        try:
+            connection.settimeout(deadline.left_s())
+            connection.connect(address)
+        except BaseException:
+            connection.close()
+            raise
         return connection
     host, _, port = address.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=deadline.left_s())
+    if not host or not port.isdecimal():
+        raise CannotObserve(f"{address!r} is neither the path of a socket nor host:port")
+    return socket.create_connection((host.strip("[]"), int(port)), timeout=deadline.left_s())
 
 
 def _read(connection: socket.socket, deadline: Deadline) -> bytes:
@@ -198,8 +243,18 @@ def servers_of(address: str, backend: str, deadline: Deadline) -> dict[str, Serv
 def save_state(address: str, path: Path, deadline: Deadline) -> None:
     """Write the state of all servers to HAProxy's ``server-state-file``, whole or not at all.
 
-    Without it a restart of HAProxy would bring back the weights of its configuration, and so the old release.
+    Without it a restart of HAProxy would bring back the weights of its configuration, and so the old release. Raises
+    ``CannotObserve`` when it cannot be written.
     """
+    state = ask(address, "show servers state", deadline)
+    _must_be_whole(state, _STATE)
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(ask(address, "show servers state", deadline), encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(state, encoding="utf-8")
+        partial.replace(path)
+    except OSError as reason:
+        with suppress(OSError):
+            partial.unlink()
+        raise CannotObserve(
+            f"HAProxy would forget its servers' states when it restarts: {path} cannot be written: {reason.strerror}"
+        ) from reason

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .checks import CannotObserve
 from .haproxy import Server, servers_of
 from .judge_traffic import Share, TrafficObservation
 from .pool import Deadline
@@ -29,6 +30,9 @@ def look_at_traffic(target: Options, deadline: Deadline) -> TrafficObservation:
 def _watch(target: Options, first: Mapping[str, Server], deadline: Deadline) -> Share:
     enough = target["expected"].get("min_requests", 1)
     names: Sequence[str] = target["share"]
+    unknown = [name for name in names if name not in first]
+    if unknown:
+        raise CannotObserve(f"the share names {', '.join(unknown)}: the backend has {', '.join(sorted(first))}")
     share = _since(first, first, names)
     for _ in ticks(total_s=min(target["watch_s"], deadline.left_s() - 0.2), every_s=0.2):
         share = _since(first, servers_of(target["address"], target["backend"], deadline), names)
@@ -38,6 +42,8 @@ def _watch(target: Options, first: Mapping[str, Server], deadline: Deadline) -> 
 
 
 def _since(first: Mapping[str, Server], now: Mapping[str, Server], names: Sequence[str]) -> Share:
+    if any(now[name].requests < first[name].requests for name in names):
+        raise CannotObserve("HAProxy counted anew while the share was watched: was it restarted?")
     return Share(
         requests=sum(now[name].requests - first[name].requests for name in names),
         errors=sum(now[name].errors - first[name].errors for name in names),

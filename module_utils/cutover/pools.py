@@ -21,15 +21,16 @@ def traffic_to(pools: Pools, pool: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def traffic_share(pools: Pools, *, serving: str, to: str, percent: int) -> dict[str, dict[str, Any]]:
+def traffic_share(pools: Pools, *, serving: str, to: str, percent: int | str) -> dict[str, dict[str, Any]]:
     """Weights with which the servers of ``to`` together take ``percent`` of all requests, ``serving`` the rest.
 
-    Raises ``ValueError`` for a pool that is not there or empty, and for a share that is not between 1 and 99.
+    Raises ``ValueError`` for a pool that is not there or empty, and for a share other than 1 to 99.
     """
-    if not 0 < percent < 100:
+    # On the command line, `-e traffic_share_percent=10` is text.
+    if not str(percent).isdecimal() or not 0 < int(percent) < 100:
         raise ValueError(f"a share is 1 to 99 percent, not {percent!r}")
     old, new = _members(pools, serving), _members(pools, to)
-    weight_old, weight_new = (100 - percent) * len(new), percent * len(old)
+    weight_old, weight_new = (100 - int(percent)) * len(new), int(percent) * len(old)
     scale = max(1.0, weight_old / MAX_WEIGHT, weight_new / MAX_WEIGHT)
     return {name: _ready(weight_old / scale) for name in old} | {name: _ready(weight_new / scale) for name in new}
 

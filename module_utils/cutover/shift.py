@@ -61,14 +61,15 @@ def serving_pools(servers: Mapping[str, Server], pools: Mapping[str, Sequence[st
 def shift(wanted: Shift, *, dry_run: bool = False, clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> Shifted:
     """Carry ``wanted`` out, or with ``dry_run`` only say which commands would.
 
+    The state is saved when nothing had to be changed too: an earlier run may have come to its end before it was.
     Raises ``CannotObserve`` when HAProxy cannot be asked or refuses, and when a server that shall serve is not up in
     time: then no other server has been drained.
     """
     backend = _Backend(wanted, clock, sleep)
     servers = backend.look()
     planned = list(commands(wanted.backend, wanted.servers, servers))
-    if planned and not dry_run:
-        arriving = [name for name, want in wanted.servers.items() if want.state == "ready"]
+    if wanted.servers and not dry_run:
+        arriving = [name for name, want in wanted.servers.items() if want.serves(servers[name])]
         first = [line for line in planned if line.split()[2].partition("/")[2] in arriving]
         backend.order(first)
         backend.wait_until_up(arriving)
@@ -102,7 +103,9 @@ class _Backend:
         for _ in self._ticks(self._wanted.up_timeout_s):
             servers = self.look()
             down = [
-                f"{name} {servers[name].status} ({servers[name].last_check})" for name in names if not servers[name].up
+                f"{name} {servers[name].status} ({servers[name].last_check})"
+                for name in names
+                if not servers[name].proven
             ]
             if not down:
                 return
