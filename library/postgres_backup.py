@@ -113,6 +113,9 @@ def argument_spec() -> dict[str, Any]:
 
 def conninfo(params: dict[str, Any]) -> dict[str, str]:
     address = urlsplit(params["address"])
+    if address.scheme not in ("postgresql", "postgres") or not address.path.strip("/"):
+        # libpq would connect to a database of its own choice.
+        raise ValueError("address is postgresql://host:port/database, all three named")
     known = {
         "host": address.hostname,
         "port": address.port,
@@ -137,13 +140,19 @@ def back_up(module: AnsibleModule) -> None:
             module.fail_json(msg=explain(command, ran, masker), commands=done)
         return ran
 
-    partial.touch(mode=0o600)
+    connection = conninfo(params)
     environment = {"PGPASSWORD": params["password"]} if params["password"] else {}
     bounds = {"program_dir": params["program_dir"], "timeout_s": params["timeout_s"]}
-    must_succeed(dump_command(conninfo=conninfo(params), environment=environment, to=partial, **bounds))
-    backup = describe(partial, must_succeed(list_command(of=partial, **bounds)))
-    partial.rename(final)
-    final.with_name(f"{final.name}.sha256").write_text(f"{backup.sha256}  {final.name}\n", encoding="utf-8")
+    # What an earlier run left there, it may have left readable for others.
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600, exist_ok=False)
+    try:
+        must_succeed(dump_command(conninfo=connection, environment=environment, to=partial, **bounds))
+        backup = describe(partial, must_succeed(list_command(of=partial, **bounds)))
+        final.with_name(f"{final.name}.sha256").write_text(f"{backup.sha256}  {final.name}\n", encoding="utf-8")
+        partial.rename(final)
+    finally:
+        partial.unlink(missing_ok=True)
     facts = {**backup.to_dict(), "path": str(final)}
     verdict = Verdict(
         component="backup",
@@ -161,6 +170,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
     final = Path(module.params["dest"])
     if urlsplit(module.params["address"]).password:
+        module.no_log_values.add(str(urlsplit(module.params["address"]).password))
         module.fail_json(
             msg="The address holds a password. Addresses are shown in reports: give it in the option password."
         )
@@ -170,7 +180,7 @@ def main() -> None:
         module.exit_json(changed=True, commands=[], msg=f"Would back {module.params['address']} up to {final}.")
     try:
         back_up(module)
-    except (CannotRun, OSError) as reason:
+    except (CannotRun, OSError, ValueError) as reason:
         module.fail_json(msg=f"No backup was made: {reason}", commands=[])
 
 

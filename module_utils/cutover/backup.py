@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ class Backup:
     def to_dict(self) -> dict[str, Any]:
         """What evidence keeps of it."""
         return dict(self.__dict__)
+
+
+# "3345; 0 16386 TABLE DATA public payment ledger": its number, two object ids and its kind come before any name.
+_TABLE_DATA = re.compile(r"\d+; \d+ \d+ TABLE DATA ")
 
 
 def dump_command(
@@ -67,7 +72,7 @@ def describe(path: Path, listed: Ran) -> Backup:
     entries = [line for line in listed.stdout.splitlines() if line and not line.startswith(";")]
     with path.open("rb") as dump:
         digest = hashlib.file_digest(dump, "sha256").hexdigest()
-    tables = sum(" TABLE DATA " in line for line in entries)
+    tables = sum(_TABLE_DATA.match(line) is not None for line in entries)
     return Backup(path=str(path), size_bytes=path.stat().st_size, sha256=digest, entries=len(entries), tables=tables)
 
 

@@ -44,9 +44,9 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not pending and (not line.strip() or line.lstrip().startswith("#")):
             continue
-        pending, begun_at = (f"{pending}\n{line}", begun_at) if pending else (line.rstrip("\r"), number)
+        pending, begun_at = (f"{pending}\n{line}", begun_at) if pending else (line, number)
         if _quotes_are_closed(pending):
-            yield begun_at, pending
+            yield begun_at, pending.rstrip("\r")
             pending = ""
     if pending:
         raise EnvFileError(f"line {begun_at}: a quotation mark is never closed")

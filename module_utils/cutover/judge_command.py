@@ -8,16 +8,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .checks import Check, ExpectationError
+from .checks import CannotObserve, Check, ExpectationError
+
+SHOWN_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandObservation:
-    """How a command ended, what it printed to stdout, and the record of it that evidence keeps."""
+    """How a command ended, what it printed to stdout, and the record of it that evidence keeps.
+
+    ``stdout_complete`` is false for one that printed more than can be held.
+    """
 
     exit_code: int
     stdout: str
     record: Mapping[str, Any]
+    stdout_complete: bool = True
 
 
 def command_checks(expected: Mapping[str, Any]) -> Iterator[Check[CommandObservation]]:
@@ -38,11 +44,18 @@ def command_checks(expected: Mapping[str, Any]) -> Iterator[Check[CommandObserva
         yield Check(
             name="stdout",
             expected=f"matches {pattern.pattern}",
-            look=lambda seen: seen.stdout.strip()[:1000],
+            look=_stdout,
             holds=lambda text: pattern.search(text) is not None,
+            show=lambda text: text[:SHOWN_CHARACTERS],
             needs="exit_code",
             remedy="run the command by hand, and compare what it prints",
         )
+
+
+def _stdout(seen: CommandObservation) -> str:
+    if not seen.stdout_complete:
+        raise CannotObserve("the command printed more than can be read: let it print less")
+    return seen.stdout.strip()
 
 
 def _pattern(text: str) -> re.Pattern[str]:

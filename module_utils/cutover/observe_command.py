@@ -14,6 +14,11 @@ from .pool import Deadline
 
 Options = Mapping[str, Any]
 
+# The command is ended this long before the deadline, so that it is we who say why there is no answer, and nothing of it
+# is left behind.
+ENDING_S = 0.5
+_GRACE_S = 0.2
+
 
 def look_with_command(secrets: set[str]) -> Callable[[Options, Deadline], CommandObservation]:
     """An observer that masks ``secrets`` in everything the command says."""
@@ -24,7 +29,8 @@ def look_with_command(secrets: set[str]) -> Callable[[Options, Deadline], Comman
                 argv=target["argv"],
                 chdir=target.get("chdir"),
                 environment=environment_of(target.get("env_file"), target.get("environment")),
-                timeout_s=deadline.left_s(),
+                timeout_s=round(max(0.1, deadline.left_s() - ENDING_S), 1),
+                grace_s=_GRACE_S,
                 keep_stdout=True,
             )
             ran = run(command)
@@ -34,7 +40,10 @@ def look_with_command(secrets: set[str]) -> Callable[[Options, Deadline], Comman
         if ran.timed_out:
             raise CannotObserve(explain(command, ran, masker))
         return CommandObservation(
-            exit_code=ran.exit_code, stdout=masker.mask(ran.stdout), record=record(command, ran, masker)
+            exit_code=ran.exit_code,
+            stdout=masker.mask(ran.stdout),
+            record=record(command, ran, masker),
+            stdout_complete=ran.stdout_complete,
         )
 
     return look

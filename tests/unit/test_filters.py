@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters that shape data for the roles: a shell reads what was declared, and what is missing is named."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from cutover.env_file import parse_env_file
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def _plugin() -> ModuleType:
+    # Its name is the package's too, so that `import cutover` finds the other one.
+    spec = importlib.util.spec_from_file_location("cutover_filters", PROJECT / "plugins" / "filter" / "cutover.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+FILTERS = _plugin().FilterModule().filters()
+
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,10}", fullmatch=True).map(lambda name: f"T_{name}")
+VALUES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+HOSTILE = {
+    "T_QUOTES": "it's \"quoted\" \\' and `id` $(id) $HOME ${HOME:-x}",
+    "T_LINES": "one\ntwo\r\nthree\r\n",
+    "T_SHELL": "; rm -rf / # & | > < * ? ~ !! [a] {b}",
+    "T_EMPTY": "",
+    "T_SPACES": "  leading and trailing\t ",
+    "T_EQUALS": "A=b=c",
+    "T_URL": "postgresql://u:p%40ss@db.example:5432/shop?sslmode=verify-full#x",
+    "T_UNICODE": "Grüße 🐘",
+    "T_DASH": "-n -e \\x41 %s",
+    "T_NUMBER": "08",
+}
+
+
+def sourced(text: str, folder: Path) -> dict[str, str]:
+    """The variables that a shell has after it sourced a file with this text."""
+    (folder / "file.env").write_text(text, encoding="utf-8", newline="")
+    script = 'set -a; . "$1"; exec env -0'
+    ran = subprocess.run(
+        ["sh", "-euc", script, "sh", str(folder / "file.env")], capture_output=True, timeout=60, check=True
+    )
+    variables = dict(entry.split("=", 1) for entry in ran.stdout.decode().split("\0") if entry)
+    return {name: value for name, value in variables.items() if name.startswith("T_")}
+
+
+def test_hostile_values_mean_to_a_shell_what_was_declared(tmp_path: Path) -> None:
+    assert sourced(FILTERS["environment_lines"](HOSTILE), tmp_path) == HOSTILE
+
+
+@settings(max_examples=25)
+@given(st.dictionaries(NAMES, VALUES, max_size=5))
+def test_any_value_means_to_a_shell_what_was_declared(
+    tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str]
+) -> None:
+    assert sourced(FILTERS["environment_lines"](variables), tmp_path_factory.mktemp("env")) == variables
+
+
+@given(st.dictionaries(NAMES, VALUES))
+def test_our_own_modules_read_the_same(variables: dict[str, str]) -> None:
+    assert parse_env_file(FILTERS["environment_lines"](variables)) == variables
+
+
+def test_lines_are_sorted_so_that_a_file_changes_only_when_a_value_does() -> None:
+    lines = FILTERS["environment_lines"]({"B": 8000, "A": True, "C": "x y"})
+    assert lines == "A=True\nB=8000\nC='x y'\n"
+    assert FILTERS["environment_lines"]({}) == ""
+
+
+@pytest.mark.parametrize("name", ["", "1A", "A-B", "A B", "A=B", "A\n", "Ä", "A;id", 8000])
+def test_a_name_that_no_environment_takes_is_refused(name: Any) -> None:
+    with pytest.raises(AnsibleFilterError, match="environment_lines: not the names of environment variables"):
+        FILTERS["environment_lines"]({"GOOD": "x", name: "s3cret"})
+
+
+@pytest.mark.parametrize("value", [None, "s3cret\0"], ids=["none", "a zero byte"])
+def test_a_value_that_no_environment_takes_is_refused_without_showing_it(value: Any) -> None:
+    with pytest.raises(AnsibleFilterError, match="no value that an environment takes: BAD") as refused:
+        FILTERS["environment_lines"]({"GOOD": "x", "BAD": value})
+    assert "s3cret" not in str(refused.value)
+
+
+def test_each_item_gets_the_same_entries_and_none_is_changed() -> None:
+    items = [{"name": "a", "watch_s": 5}, {"name": "b"}]
+    assert FILTERS["each_with"](items, {"watch_s": 30}) == [{"name": "a", "watch_s": 30}, {"name": "b", "watch_s": 30}]
+    assert items == [{"name": "a", "watch_s": 5}, {"name": "b"}]
+    assert FILTERS["each_with"]([], {"watch_s": 30}) == []
+
+
+@pytest.mark.parametrize("base", ["http://web1:8000", "http://web1:8000/"], ids=["without", "with a slash at the end"])
+def test_each_hosts_own_instance_is_a_target(base: str) -> None:
+    hostvars = {"web1": {"url": base}, "web2": {"url": "http://web2:8000"}}
+    assert FILTERS["instance_targets"](["web1", "web2"], hostvars, "url", "/ready") == [
+        {"name": "web1", "address": "http://web1:8000/ready"},
+        {"name": "web2", "address": "http://web2:8000/ready"},
+    ]
+
+
+def test_hosts_that_declare_no_instance_are_all_named() -> None:
+    hostvars: dict[str, dict[str, Any]] = {"web1": {}, "web2": {"url": "http://web2"}, "web3": {"url": None}}
+    with pytest.raises(AnsibleFilterError, match="instance_targets: web1, web3: no url"):
+        FILTERS["instance_targets"](list(hostvars), hostvars, "url", "/ready")
+
+
+def test_a_command_target_has_nothing_but_its_name_and_its_command() -> None:
+    targets = [{"name": "edge", "serving_argv": ["edgectl", "pool"], "send_argv": ["edgectl", "send"], "address": "x"}]
+    assert FILTERS["command_targets"](targets, "serving_argv") == [{"name": "edge", "argv": ["edgectl", "pool"]}]
+
+
+def test_targets_that_declare_no_command_are_all_named() -> None:
+    targets = [{"name": "edge"}, {"name": "fine", "judge_argv": ["true"]}, {"name": "far", "judge_argv": []}]
+    with pytest.raises(AnsibleFilterError, match="command_targets: edge, far: no judge_argv"):
+        FILTERS["command_targets"](targets, "judge_argv")
+
+
+def test_pools_are_refused_in_words_too() -> None:
+    with pytest.raises(AnsibleFilterError, match="traffic_to: no servers in pool 'red'"):
+        FILTERS["traffic_to"]({"blue": ["blue1"]}, "red")
+    with pytest.raises(AnsibleFilterError, match="traffic_share: a share is 1 to 99 percent"):
+        FILTERS["traffic_share"]({"a": ["a1"], "b": ["b1"]}, serving="a", to="b", percent=0)
