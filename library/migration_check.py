@@ -8,12 +8,14 @@ DOCUMENTATION = r"""
 module: migration_check
 short_description: Verify that an application's schema migrations are applied, and have one head
 description:
-  - Asks each application's own migration tool, by two commands that only read.
+  - Asks each application's own migration tool, by two commands that only read, or compares the history that
+    M(sql_migrations) keeps with its folder. Then a changed, missing or misplaced file is an error.
   - An application to whose schema nothing is applied fails C(revision.at_head); a tool that ends with another exit code
     than 0 is an error with the tool's own words, because then nothing is known.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
 extends_documentation_fragment: [check]
+requirements: ["psycopg >= 3.2, for the driver sql"]
 options:
   targets:
     suboptions:
@@ -21,18 +23,53 @@ options:
         description: Name of the target in reports; unique among the targets.
         type: str
         required: true
+      driver:
+        description:
+          - Who tells. V(command) needs O(targets[].current_argv) and O(targets[].heads_argv), V(sql) needs
+            O(targets[].folder), O(targets[].address) and O(targets[].user).
+        type: str
+        choices: [command, sql]
+        default: command
+      folder:
+        description: Folder of plain SQL migrations, as for M(sql_migrations).
+        type: path
+      address:
+        description: Where the database is, without credentials, such as V(postgresql://db.example:5432/shop).
+        type: str
+      user:
+        description: Role to look as; it must be able to read the history.
+        type: str
+      password:
+        description: Password of the role.
+        type: str
+      passfile:
+        description: File on the host with the password, of libpq's C(.pgpass) form and mode C(0600).
+        type: path
+      sslmode:
+        description: How libpq secures the connection. Anything but V(verify-full) trusts whoever answers.
+        type: str
+        choices: [disable, prefer, require, verify-ca, verify-full]
+        default: verify-full
+      ca_path:
+        description: File of trusted CA certificates in PEM form.
+        type: path
+      history_table:
+        description: Name of the history, taken literally.
+        type: str
+        default: schema_migrations
+      history_schema:
+        description: Schema of the history; without it, the one in which the role makes its tables.
+        type: str
       current_argv:
         description:
           - The command that prints the applied revisions, and nothing where none is applied.
           - It runs without a shell, and must only read. Secrets have no place in it.
         type: list
         elements: str
-        required: true
       heads_argv:
         description: The command that prints the newest revisions that the release brings.
         type: list
         elements: str
-        required: true
       chdir:
         description: The directory in which to run them.
         type: path
@@ -100,6 +137,18 @@ EXAMPLES = r"""
         heads_pattern: '^\[.\]\s+(\S+)'
     expected:
       at_head: true
+
+- name: Verify that all plain SQL migrations are applied
+  migration_check:
+    targets:
+      - name: shop
+        driver: sql
+        folder: /srv/shop/current/migrations
+        address: postgresql://db.example:5432/shop
+        user: shop_owner
+        password: "{{ migrations_password }}"
+    expected:
+      at_head: true
 """
 
 RETURN = r"""
@@ -147,8 +196,22 @@ EXPECTED = {
 }
 
 TARGET = {
-    "current_argv": {"type": "list", "elements": "str", "required": True},
-    "heads_argv": {"type": "list", "elements": "str", "required": True},
+    "driver": {"type": "str", "choices": ["command", "sql"], "default": "command"},
+    "folder": {"type": "path"},
+    "address": {"type": "str"},
+    "user": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "passfile": {"type": "path"},
+    "sslmode": {
+        "type": "str",
+        "choices": ["disable", "prefer", "require", "verify-ca", "verify-full"],
+        "default": "verify-full",
+    },
+    "ca_path": {"type": "path"},
+    "history_table": {"type": "str", "default": "schema_migrations"},
+    "history_schema": {"type": "str"},
+    "current_argv": {"type": "list", "elements": "str"},
+    "heads_argv": {"type": "list", "elements": "str"},
     "chdir": {"type": "path"},
     "env_file": {"type": "path"},
     "environment": {"type": "dict", "no_log": True},
@@ -158,7 +221,16 @@ TARGET = {
 
 
 def argument_spec() -> dict[str, Any]:
-    return check_arguments(target=TARGET, expected=EXPECTED) | {
+    return check_arguments(
+        target=TARGET,
+        expected=EXPECTED,
+        mutually_exclusive=[("password", "passfile")],
+        required_if=[
+            ("driver", "command", ("current_argv", "heads_argv")),
+            ("driver", "sql", ("folder", "address", "user")),
+            ("sslmode", "verify-ca", ("ca_path",)),
+        ],
+    ) | {
         # A migration tool takes a second or two to load an application, and more on a busy host.
         "timeout_s": {"type": "float", "default": 30.0},
         "total_timeout_s": {"type": "float", "default": 120.0},
@@ -179,7 +251,7 @@ def main() -> None:
             module.params,
             partial(look_at_migrations, keep=commands.append, secrets=module.no_log_values),
             migration_checks,
-            reachable_remedy="name the program, its directory and its environment file as they are on this host",
+            reachable_remedy="name the program and its files, or the database and its login, as they are on this host",
         )
         report(verdicts, commands=commands)
 

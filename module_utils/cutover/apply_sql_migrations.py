@@ -25,7 +25,7 @@ Options = Mapping[str, Any]
 Plan = Callable[[list[Applied]], list[Step]]
 Connection = psycopg.Connection[TupleRow]
 
-CONNECT_TIMEOUT_S = 10
+CONNECT_TIMEOUT_S = 10.0
 LOCK_EVERY_S = 0.2
 # The first of the two numbers of our advisory locks; the second one is made from the history's name.
 LOCK_CLASS = 0x63757430
@@ -52,16 +52,31 @@ class StepFailed(Exception):
 
 
 @contextmanager
-def connected(options: Options, *, timeout_s: float, lock_timeout_s: float) -> Iterator[Connection]:
+def connected(
+    options: Options,
+    *,
+    timeout_s: float,
+    lock_timeout_s: float,
+    connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    read_only: bool = False,
+) -> Iterator[Connection]:
     """A connection in autocommit mode. Its statements end after ``timeout_s``, and wait ``lock_timeout_s`` for a lock.
 
     Raises ``CannotMigrate``.
     """
+    settings = {
+        "statement_timeout": str(round(timeout_s * 1000)),
+        "lock_timeout": str(round(lock_timeout_s * 1000)),
+        "default_transaction_read_only": "on" if read_only else "off",
+    }
     try:
-        parameters = connection_parameters(options)
-        limits = f"-c statement_timeout={round(timeout_s * 1000)} -c lock_timeout={round(lock_timeout_s * 1000)}"
         connection = psycopg.connect(
-            **parameters, options=limits, connect_timeout=CONNECT_TIMEOUT_S, autocommit=True, prepare_threshold=None
+            **connection_parameters(options),
+            options=" ".join(f"-c {name}={value}" for name, value in settings.items()),
+            # libpq counts whole seconds, and takes zero for no limit.
+            connect_timeout=max(1, round(connect_timeout_s)),
+            autocommit=True,
+            prepare_threshold=None,
         )
     except (CannotObserve, psycopg.Error) as reason:
         raise CannotMigrate(f"{options['address']} could not be connected to: {str(reason).strip()}") from None

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ask an application's own migration tool which revisions are applied and which there are."""
+"""Ask a migration tool, or the history of plain SQL migrations, what is applied and what there is. Reads only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from .checks import CannotObserve, Known
+from .checks import CannotObserve, Known, known
 from .command import CannotRun, Command, environment_of, explain, masker_for, record, run
 from .env_file import EnvFileError
 from .judge_migration import MigrationObservation, revision_pattern, revisions
 from .pool import Deadline
+from .sql_migrations import Applied, CannotMigrate, Migration, read_migrations, revision, steps_forward
 
+T = TypeVar("T")
 Options = Mapping[str, Any]
 Keep = Callable[[dict[str, Any]], object]
 
@@ -23,10 +25,17 @@ _GRACE_S = 0.2
 def look_at_migrations(
     target: Options, deadline: Deadline, *, keep: Keep, secrets: Collection[str] = ()
 ) -> MigrationObservation:
-    """Run the target's two commands, both read-only; each one's evidence is given to ``keep``.
+    """Ask what the target's driver says; evidence of commands is given to ``keep``. Reads only.
 
-    Raises ``CannotObserve`` when a command cannot be started. One that ended badly is the cause of its own part only.
+    Raises ``CannotObserve`` when nobody can be asked.
     """
+    if target.get("driver") == "sql":
+        return _sql(target, deadline)
+    return _by_commands(target, deadline, keep, secrets)
+
+
+def _by_commands(target: Options, deadline: Deadline, keep: Keep, secrets: Collection[str]) -> MigrationObservation:
+    """What two commands say. One that ended badly is the cause of its own part only."""
     try:
         environment = environment_of(target.get("env_file"), target.get("environment"))
 
@@ -63,3 +72,38 @@ def _answer(command: Command, pattern: str, keep: Keep, secrets: Collection[str]
     if stdout.strip() and not found:
         return CannotObserve(f"{' '.join(command.argv)} printed nothing that {pattern} takes for a revision")
     return found
+
+
+def _sql(target: Options, deadline: Deadline) -> MigrationObservation:
+    """What the history in the database says, next to the files of a folder."""
+    # Here, because who asks a migration tool needs no psycopg.
+    from . import apply_sql_migrations as database
+
+    migrations = _attempt(lambda: read_migrations(target["folder"]))
+    left_s = deadline.left_s()
+    limits = {"timeout_s": left_s, "lock_timeout_s": left_s, "connect_timeout_s": left_s}
+    try:
+        with database.connected(target, read_only=True, **limits) as connection:
+            history = database.find_history(connection, target["history_table"], target["history_schema"])
+            applied = _attempt(lambda: database.read_history(connection, history))
+    except CannotMigrate as reason:
+        raise CannotObserve(str(reason)) from reason
+    return MigrationObservation(
+        current=_attempt(lambda: _applied(known(migrations), known(applied))),
+        heads=_attempt(lambda: (known(migrations)[-1].version,)),
+    )
+
+
+def _applied(migrations: list[Migration], applied: list[Applied]) -> tuple[str, ...]:
+    """The newest applied version; raises ``CannotMigrate`` where the files are not those that were applied."""
+    steps_forward(migrations, applied, None)
+    return (revision(applied),) if applied else ()
+
+
+def _attempt(look: Callable[[], T]) -> Known[T]:
+    try:
+        return look()
+    except CannotObserve as reason:
+        return reason
+    except CannotMigrate as reason:
+        return CannotObserve(str(reason))

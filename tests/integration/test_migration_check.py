@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import migration_check
+import misbehaving
 import pytest
 import servers
+import sql_migrations
 from alembic import command
 from alembic.config import Config
 from findings import findings, green, red
@@ -246,3 +249,84 @@ def test_migrations_in_postgresql_are_seen(postgres: servers.Postgres, tmp_path:
     result = run_module(migration_check, targets=[application.target()], expected=EXPECTED, report_only=True)
     assert red(result) == []
     assert postgres.password not in str(result)
+
+
+# --- plain SQL migrations --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plain(postgres: servers.Postgres, tmp_path: Path, run_module: RunModule) -> dict[str, Any]:
+    """A database to which both migrations of a folder are applied."""
+    name = f"p{secrets.token_hex(6)}"
+    postgres.run(f"CREATE DATABASE {name}")
+    for file in ("001_a.sql", "002_b.sql"):
+        (tmp_path / file).write_text("SELECT 1;")
+    target = {
+        "folder": str(tmp_path),
+        "address": f"postgresql://127.0.0.1:{postgres.port}/{name}",
+        "user": "postgres",
+        "password": postgres.password,
+        "sslmode": "disable",
+    }
+    assert run_module(sql_migrations, **target)["revision_after"] == "002"
+    return {"name": "ledger", "driver": "sql", **target}
+
+
+def test_plain_sql_migrations_as_declared_are_green(plain: dict[str, Any], run_module: RunModule) -> None:
+    expected = EXPECTED | {"revision": "002"}
+    result = run_module(migration_check, targets=[plain], expected=expected, report_only=True)
+    assert red(result) == []
+    assert green(result) == ["heads.single", "reachable", "revision", "revision.at_head"]
+    assert plain["password"] not in str(result)
+
+
+@pytest.mark.parametrize(
+    ("files", "status", "words"),
+    [
+        pytest.param({"003_c.sql": "SELECT 1"}, "fail", "", id="a file that is not applied"),
+        pytest.param({"002_b.sql": "SELECT 2"}, "error", "002_b.sql was changed", id="a changed file"),
+        pytest.param({"000_z.sql": "SELECT 1"}, "error", "000_z.sql is not applied", id="a file before an applied one"),
+    ],
+)
+def test_plain_sql_migrations_that_deviate_are_red(
+    files: dict[str, str], status: str, words: str, plain: dict[str, Any], run_module: RunModule
+) -> None:
+    for name, text in files.items():
+        Path(plain["folder"], name).write_text(text)
+    result = run_module(migration_check, targets=[plain], expected={"at_head": True}, report_only=True)
+    assert red(result) == ["revision.at_head"]
+    assert findings(result)["revision.at_head"]["status"] == status
+    assert words in (findings(result)["revision.at_head"]["cause"] or "")
+
+
+def test_a_database_without_a_history_is_a_failure(plain: dict[str, Any], run_module: RunModule) -> None:
+    target = plain | {"history_table": "another"}
+    result = run_module(migration_check, targets=[target], expected={"at_head": True}, report_only=True)
+    assert findings(result)["revision.at_head"]["observed"] == {"applied": [], "heads": ["002"]}
+
+
+@pytest.mark.parametrize(
+    ("target", "only", "words"),
+    [
+        pytest.param({"password": "wrong-password"}, "reachable", "authentication failed", id="wrong password"),
+        pytest.param({"address": "postgresql://127.0.0.1:1/x"}, "reachable", "refused", id="closed port"),
+        pytest.param({"folder": "/nonexistent"}, "heads.single", "cannot be read", id="no folder"),
+    ],
+)
+def test_a_history_that_cannot_be_read_is_an_error(
+    target: dict[str, Any], only: str, words: str, plain: dict[str, Any], run_module: RunModule
+) -> None:
+    result = run_module(migration_check, targets=[plain | target], expected={"single_head": True}, report_only=True)
+    assert red(result) == [only]
+    assert words in findings(result)[only]["cause"]
+
+
+def test_a_database_that_hangs_is_given_up_within_the_deadline(plain: dict[str, Any], run_module: RunModule) -> None:
+    with misbehaving.listening(misbehaving.hangs) as port:
+        target = plain | {"address": f"postgresql://127.0.0.1:{port}/x"}
+        begun = time.monotonic()
+        result = run_module(
+            migration_check, targets=[target], expected={"at_head": True}, timeout_s=2.0, report_only=True
+        )
+        assert time.monotonic() - begun < 5
+    assert red(result) == ["reachable"]

@@ -14,7 +14,8 @@ import misbehaving
 import pytest
 import servers
 import sql_migrations
-from cutover.apply_sql_migrations import LOCK_CLASS, History
+from cutover.apply_sql_migrations import LOCK_CLASS, History, connected
+from cutover.sql_migrations import CannotMigrate
 
 RunModule = Callable[..., dict[str, Any]]
 
@@ -355,9 +356,9 @@ def test_what_cannot_be_done_is_one_clear_message(options: dict[str, Any], words
     assert "s3cret-word" not in str(result)
 
 
-def test_a_server_that_hangs_is_given_up(migrate: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ansible.module_utils.cutover.apply_sql_migrations.CONNECT_TIMEOUT_S", 2)
+def test_a_server_that_hangs_is_given_up(database: Database) -> None:
     with misbehaving.listening(misbehaving.hangs) as port:
-        result = migrate(address=f"postgresql://127.0.0.1:{port}/x")
-    assert result["failed"]
-    assert "timeout" in result["msg"]
+        options = database.options(address=f"postgresql://127.0.0.1:{port}/x")
+        limits = {"timeout_s": 1.0, "lock_timeout_s": 1.0, "connect_timeout_s": 2.0}
+        with pytest.raises(CannotMigrate, match="timeout"), connected(options, **limits):
+            pass
