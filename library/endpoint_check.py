@@ -24,6 +24,10 @@ options:
     default: endpoints
   targets:
     suboptions:
+      name:
+        description: Name of the target in reports; unique among the targets.
+        type: str
+        required: true
       address:
         description: URL to ask, without credentials, such as V(https://app.example/api/ready).
         type: str

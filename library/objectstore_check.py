@@ -18,6 +18,10 @@ requirements: [requests >= 2.32, urllib3 >= 2.3]
 options:
   targets:
     suboptions:
+      name:
+        description: Name of the target in reports; unique among the targets.
+        type: str
+        required: true
       address:
         description: URL of the server, without credentials and without a bucket, such as V(https://s3.example:9000).
         type: str
