@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -67,13 +67,21 @@ def _refuse_credentials_in_addresses(module: AnsibleModule) -> None:
     """An address is shown in every report, so a password has no place in it."""
     for target in module.params["targets"]:
         address = str(target.get("address") or "")
-        password = urlsplit(address).password if "://" in address else None
-        if password:
+        if password := _password_in(address):
             module.no_log_values.add(password)
             module.fail_json(
                 msg=f"The address of target {target['name']!r} holds a password. Addresses are shown in reports: "
                 "take it out, and give it in the option made for it."
             )
+
+
+def _password_in(address: str) -> str | None:
+    """What stands before the @, or under a name such as password in the query."""
+    if "://" not in address:
+        return None
+    parts = urlsplit(address)
+    queried = (value for name, value in parse_qsl(parts.query) if is_sensitive(name))
+    return parts.password or next(queried, None)
 
 
 def _refuse_credentials_in_plain_headers(module: AnsibleModule) -> None:

@@ -395,7 +395,10 @@ _HEADER_INLINE = re.compile(rf"""(?i)(\b(?:{_HEADER_NAMES})["']?\s*[:=]\s*["']?)
 _AUTH_SCHEME = re.compile(r"(?i)(?:Bearer|Basic|Digest|Negotiate|AWS4-HMAC-SHA256|AWS|Token)(?=\s)")
 _BEARER = re.compile(r"\b((?i:Bearer|Basic)\s+)(?=[A-Za-z0-9+/_.~-]*[0-9A-Z+/_.~=-])[A-Za-z0-9+/_.~-]{8,}=*")
 _VALUE = r"""(?: "(?:[^"\\\r\n]|\\.)*" | '(?:[^'\\\r\n]|\\.)*' | \\"(?:(?!\\").)*\\" | [^\s&;,'"<>)}\]]+ )"""
-_ASSIGNMENT = re.compile(rf"(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)(?P<sep>=|\ =\ )(?P<value>{_VALUE})", re.VERBOSE)
+# A name is tried from its beginning alone: tried from each of its letters, a word of 10,000 would take seconds.
+_ASSIGNMENT = re.compile(
+    rf"(?<![A-Za-z0-9_.-])[0-9.-]*(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)(?P<sep>=|\ =\ )(?P<value>{_VALUE})", re.VERBOSE
+)
 _QUOTED_KEY = re.compile(
     rf"""(?P<q>\\*["'])(?P<name>[A-Za-z_][\w .-]*)(?P=q)(?P<sep>\s*(?::|=>|,)\s*)(?P<value>{_VALUE})""", re.VERBOSE
 )

@@ -43,7 +43,7 @@ Rows = list[TupleRow]
 # The superuser that almost every server has: what everybody tries first.
 USUAL_SUPERUSER = "postgres"
 # Logins that ought to be refused are tried side by side, but not so many that they crowd out anybody.
-LOGIN_WORKERS = 4
+LOGIN_WORKERS = 2
 MAX_WORDS = 1000
 
 # libpq falls back to ~/.pgpass when no file is named, and warns about /dev/null. This path cannot exist.
@@ -430,7 +430,7 @@ def _transactions(reader: Reader) -> dict[str, Transaction]:
         SELECT DISTINCT ON (kind) kind, extract(epoch FROM clock_timestamp() - since)::float8, held_by
         FROM held ORDER BY kind, since
         """)
-    return {kind: Transaction(age_s=round(age_s, 1), held_by=held_by) for kind, age_s, held_by in rows}
+    return {kind: Transaction(age_s=round(age_s, 3), held_by=held_by) for kind, age_s, held_by in rows}
 
 
 def _frozen_age(reader: Reader) -> FrozenAge:

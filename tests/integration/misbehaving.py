@@ -132,8 +132,8 @@ def certificate(
         .add_extension(x509.BasicConstraints(ca=ca is None, path_length=None), critical=True)
         .sign(signer, hashes.SHA256())
     )
-    stem = folder / f"{name}-{made.serial_number}"
-    certificate_path, key_path = stem.with_suffix(".pem"), stem.with_suffix(".key")
+    stem = f"{name}-{made.serial_number}"
+    certificate_path, key_path = folder / f"{stem}.pem", folder / f"{stem}.key"
     certificate_path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     key_path.touch(mode=0o600)
     key_path.write_bytes(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pwd
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +26,7 @@ import psycopg
 import redis
 import requests
 
-START_S = 20.0
+START_S = 60.0
 
 
 def free_port() -> int:
@@ -123,8 +125,10 @@ def start_postgres(folder: Path, settings: Mapping[str, str] | None = None) -> I
 
 
 @contextmanager
-def start_postgres_standby(folder: Path, primary: Postgres) -> Iterator[Postgres]:
-    """A standby that streams from ``primary``, in ``folder``; it has the same roles and passwords."""
+def start_postgres_standby(
+    folder: Path, primary: Postgres, settings: Mapping[str, str] | None = None
+) -> Iterator[Postgres]:
+    """A standby that streams from ``primary``, in ``folder``, with its roles; settings must allow as much as its do."""
     user = "postgres" if os.geteuid() == 0 else None
     data, port = folder / "standby", free_port()
     data.mkdir(mode=0o700)
@@ -134,8 +138,9 @@ def start_postgres_standby(folder: Path, primary: Postgres) -> Iterator[Postgres
     argv = [programs / "pg_basebackup", "-D", data, "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-R"]
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PGPASSWORD": primary.password}
     subprocess.run([*argv, "-c", "fast", "-N"], check=True, user=user, env=environment, cwd="/", timeout=60)
-    settings = {"fsync": "off", "port": str(port), "unix_socket_directories": "", "listen_addresses": "127.0.0.1"}
-    command = [str(programs / "postgres"), "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
+    wanted = {"fsync": "off", "listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": ""}
+    command = [str(programs / "postgres"), "-D", str(data)]
+    command += [f"--{name}={value}" for name, value in (wanted | dict(settings or {})).items()]
     with process(command, log=folder / "standby.log", user=user, env=environment, cwd="/") as running:
         standby = Postgres(port, primary.password, data, running.pid)
         wait_until(lambda: standby.connect().close() is None, what="the standby")
@@ -246,3 +251,74 @@ def start_openbao(
             server = OpenBao(address, running.pid, answer["root_token"], tuple(answer["keys"]))
             server.unseal()
         yield server
+
+
+@dataclass(frozen=True)
+class Haproxy:
+    """A HAProxy with the backend ``web``: its front, its runtime interface by both ways, and its saved state."""
+
+    url: str
+    socket: str
+    port: int
+    state_file: Path
+    pid: int
+
+    def ask(self, command: str) -> str:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(self.socket)
+            connection.sendall(command.encode() + b"\n")
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+    def wait_for(self, **statuses: str) -> None:
+        """Wait until each named server has the status that ``show stat`` prints."""
+        wait_until(lambda: statuses.items() <= self.statuses().items(), what=f"HAProxy with {statuses}")
+
+    def statuses(self) -> dict[str, str]:
+        """What ``show stat`` says of each of the backend's servers."""
+        rows = csv.DictReader(self.ask("show stat").removeprefix("# ").split("\n"))
+        return {row["svname"]: row["status"] for row in rows if row["pxname"] == "web"}
+
+
+@contextmanager
+def start_haproxy(folder: Path, app_servers: Mapping[str, str]) -> Iterator[Haproxy]:
+    """A HAProxy that spreads requests over ``app_servers``: lines of ``server``, by their names, without the name.
+
+    A second one in the same folder begins with the state that the first one was told to save.
+    """
+    port, runtime_port = free_port(), free_port()
+    # A socket's path holds 107 characters at most, and a test's folder may be deeper than that.
+    with tempfile.TemporaryDirectory(prefix="haproxy-") as home:
+        runtime, state_file = f"{home}/admin.sock", folder / "haproxy.state"
+        lines = [f"    server {name} {line}" for name, line in app_servers.items()]
+        configuration = HAPROXY.format(port=port, runtime=runtime, runtime_port=runtime_port, state_file=state_file)
+        Path(home, "haproxy.cfg").write_text(configuration + "\n".join(lines) + "\n")
+        program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+        with process([str(program), "-db", "-f", f"{home}/haproxy.cfg"], log=folder / "haproxy.log") as running:
+            server = Haproxy(f"http://127.0.0.1:{port}", runtime, runtime_port, state_file, running.pid)
+            wait_until(lambda: bool(server.ask("show info")), what="HAProxy")
+            yield server
+
+
+HAPROXY = """
+global
+    stats socket {runtime} mode 600 level admin
+    stats socket ipv4@127.0.0.1:{runtime_port} level admin
+    server-state-file {state_file}
+defaults
+    mode http
+    timeout connect 10s
+    timeout client 60s
+    timeout server 60s
+    timeout check 10s
+    retries 3
+    option redispatch 1
+    load-server-state-from-file global
+frontend front
+    bind 127.0.0.1:{port}
+    default_backend web
+backend web
+    balance roundrobin
+    option httpchk GET /health
+    default-server inter 200ms rise 2 fall 2 weight 100
+"""
