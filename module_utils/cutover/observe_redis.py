@@ -6,13 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from .checks import CannotObserve, Known
+from .checks import CannotObserve, Known, known
 from .judge_redis import KNOWN_PASSWORDS, REFUSED, AclUser, RedisObservation, directives_to_ask
 from .observe_resp import Command, Place, Refusal, Server, TlsRefusal, ask
 from .pool import Deadline
 
 T = TypeVar("T")
 Options = Mapping[str, Any]
+
+ASKS_A_STRANGER = frozenset({"refuses_unauthenticated", "refuses_default_passwords"})
 
 # An answer to PING that begins so comes from a server that would have run a command.
 LET_IN = ("PONG", "LOADING", "NOPERM", "MISCONF", "MASTERDOWN", "BUSY", "CLUSTERDOWN")
@@ -23,13 +25,9 @@ WRONG_PASSWORD = ("WRONGPASS", "ERR invalid password", "ERR AUTH <password> call
 def look_at_redis(target: Options, deadline: Deadline) -> RedisObservation:
     """Observe the server at ``target["address"]``; raises ``CannotObserve`` when it does not answer as Redis does."""
     server = Server(target, Place.of(target["address"]), deadline)
-    expected = target["expected"]
     seen = _as_somebody(server)
-    if expected.get("refuses_unauthenticated"):
-        seen["unauthenticated"] = attempt(lambda: _unauthenticated(server))
-    if expected.get("refuses_default_passwords"):
-        known = (*KNOWN_PASSWORDS, *expected.get("default_passwords", ()))
-        seen["default_passwords"] = attempt(lambda: _default_passwords(server, known, seen["login"]))
+    if not ASKS_A_STRANGER.isdisjoint(target["expected"]):
+        seen |= _as_a_stranger(server, logged_in=seen["login"] is True)
     return RedisObservation(**seen)
 
 
@@ -110,16 +108,40 @@ def _user(reply: Any) -> Known[AclUser | None]:
         return CannotObserve("ACL GETUSER answered in another shape than Redis's")
 
 
-def _unauthenticated(server: Server) -> str:
-    """What becomes of somebody with neither password nor certificate."""
+def _as_a_stranger(server: Server, *, logged_in: bool) -> dict[str, Known[str]]:
+    """What becomes of somebody without a password, or with one that everybody would try.
+
+    Each is tried once, and on the default user alone: no other account can be locked by it.
+    """
+    expected, own = server.target["expected"], server.target.get("password")
+    passwords = [*KNOWN_PASSWORDS, *expected.get("default_passwords", ())]
+    attempts = [("AUTH", password) for password in passwords] if expected.get("refuses_default_passwords") else []
+    answers = attempt(lambda: _answers_to_a_stranger(server, [("PING",), *attempts]))
+    return {
+        "unauthenticated": attempt(lambda: _unauthenticated(server, answers)),
+        "default_passwords": "the password in use is one that everybody knows"
+        if logged_in and own in passwords
+        else attempt(lambda: _default_passwords(answers)),
+    }
+
+
+def _answers_to_a_stranger(
+    server: Server, commands: Sequence[Command], *, with_certificate: bool = True
+) -> Sequence[Any]:
+    with server.connected(with_certificate=with_certificate) as connection:
+        return ask(connection, commands)
+
+
+def _unauthenticated(server: Server, answers: Known[Sequence[Any]]) -> str:
+    """A certificate is a credential too: where one is declared, its lack may be the refusal."""
+    if not server.target.get("cert_path"):
+        return _let_in(known(answers)[0])
     try:
-        with server.connected(with_certificate=False) as connection:
-            (answer,) = ask(connection, [("PING",)])
-    except TlsRefusal as alert:
-        if server.target.get("cert_path") and alert.alerted:
+        return _let_in(_answers_to_a_stranger(server, [("PING",)], with_certificate=False)[0])
+    except TlsRefusal as refusal:
+        if refusal.alerted:
             return REFUSED
         raise
-    return _let_in(answer)
 
 
 def _let_in(answer: Any) -> str:
@@ -131,19 +153,17 @@ def _let_in(answer: Any) -> str:
     raise CannotObserve(f"PING without a login was answered with neither PONG nor NOAUTH: {words}")
 
 
-def _default_passwords(server: Server, known: Sequence[str], login: Known[bool]) -> str:
-    """Try what everybody would try, once each, on the default user alone: no other account can be locked by it."""
-    if login is True and server.target.get("password") in known:
-        return "the password in use is one that everybody knows"
-    with server.connected() as connection:
-        ping, *answers = ask(connection, [("PING",), *(("AUTH", password) for password in known)])
-    if "OK" in answers:
+def _default_passwords(answers: Known[Sequence[Any]]) -> str:
+    ping, *logins = known(answers)
+    if "OK" in logins:
         return "accepted: one that everybody knows"
     if _let_in(ping) != REFUSED:
         return "no password is asked for"
-    for answer in answers:
-        if not (isinstance(answer, Refusal) and str(answer).startswith(WRONG_PASSWORD)):
-            raise CannotObserve(f"AUTH was answered with neither OK nor WRONGPASS: {answer}")
+    if not logins:
+        raise CannotObserve("no password was tried")
+    for login in logins:
+        if not (isinstance(login, Refusal) and str(login).startswith(WRONG_PASSWORD)):
+            raise CannotObserve(f"AUTH was answered with neither OK nor WRONGPASS: {login}")
     return REFUSED
 
 

@@ -573,7 +573,7 @@ def test_full_memory_and_used_up_clients_are_red(folder: Path, start: StartRedis
         for _ in range(12):
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
         assert red(check(target_of(server), **expected)) == ["clients.free_percent"]
-        for _ in range(8):
+        for _ in range(30):
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
         assert red(check(target_of(server), **expected)) in (["login"], ["reachable"])
 
