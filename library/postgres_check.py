@@ -22,6 +22,10 @@ requirements: [psycopg >= 3.2]
 options:
   targets:
     suboptions:
+      name:
+        description: Name of the target in reports; unique among the targets.
+        type: str
+        required: true
       address:
         description:
           - Where the database is, without credentials, such as V(postgresql://db.example:5432/shop).
