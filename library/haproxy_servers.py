@@ -102,13 +102,12 @@ def argument_spec() -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
-    params = {name: value for name, value in module.params.items() if name not in ("servers", "pools")}
     try:
         wanted = {name: Wanted.parse(name, sides) for name, sides in module.params["servers"].items()}
-        outcome = shift(Shift(**params, servers=wanted), dry_run=module.check_mode)
+        outcome = shift(Shift(**{**module.params, "servers": wanted}), dry_run=module.check_mode)
     except (CannotObserve, ValueError) as reason:
         module.fail_json(msg=str(reason))
-    module.exit_json(**outcome.to_dict(module.params["pools"]))
+    module.exit_json(**outcome.to_dict())
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class Backup:
         return dict(self.__dict__)
 
 
-# "3345; 0 16386 TABLE DATA public payment ledger": its number, two object ids and its kind come before any name.
+# "3345; 0 16386 TABLE DATA public payment shop": its number, two object ids and its kind come before any name.
 _TABLE_DATA = re.compile(r"\d+; \d+ \d+ TABLE DATA ")
 
 

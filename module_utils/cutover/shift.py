@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Shift:
     address: str
     backend: str
     servers: Mapping[str, Wanted]
+    pools: Mapping[str, Sequence[str]]
     state_file: str | None
     up_timeout_s: float
     drain_timeout_s: float
@@ -32,17 +33,18 @@ class Shift:
 
 @dataclass(frozen=True, kw_only=True)
 class Shifted:
-    """How a backend is at the end, and the commands that led there."""
+    """How a backend is at the end, which pools serve then, and the commands that led there."""
 
     servers: Mapping[str, Server]
-    commands: Sequence[str] = field(default_factory=list)
+    serving_pools: Sequence[str]
+    commands: Sequence[str]
 
-    def to_dict(self, pools: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        """The outcome as plain data, with the names of the pools that serve."""
+    def to_dict(self) -> dict[str, Any]:
+        """The outcome as plain data."""
         return {
             "changed": bool(self.commands),
             "servers": {name: server.to_dict() for name, server in self.servers.items()},
-            "serving_pools": sorted(serving_pools(self.servers, pools)),
+            "serving_pools": list(self.serving_pools),
             "drained": all(server.sessions == 0 for server in self.servers.values() if server.state == "drain"),
             "runtime_commands": list(self.commands),
         }
@@ -62,11 +64,13 @@ def shift(wanted: Shift, *, dry_run: bool = False, clock: Clock = time.monotonic
     """Carry ``wanted`` out, or with ``dry_run`` only say which commands would.
 
     The state is saved when nothing had to be changed too: an earlier run may have come to its end before it was.
-    Raises ``CannotObserve`` when HAProxy cannot be asked or refuses, and when a server that shall serve is not up in
-    time: then no other server has been drained.
+    Raises ``ValueError`` for servers and pools that are not the backend's, before anything is done; ``CannotObserve``
+    when HAProxy cannot be asked or refuses, and when a server that shall serve is not up in time: then no other server
+    has been drained.
     """
     backend = _Backend(wanted, clock, sleep)
     servers = backend.look()
+    serving = sorted(serving_pools(servers, wanted.pools))
     planned = list(commands(wanted.backend, wanted.servers, servers))
     if wanted.servers and not dry_run:
         arriving = [name for name, want in wanted.servers.items() if want.serves(servers[name])]
@@ -76,7 +80,8 @@ def shift(wanted: Shift, *, dry_run: bool = False, clock: Clock = time.monotonic
         backend.order([line for line in planned if line not in first])
         backend.save()
         servers = backend.wait_until_drained()
-    return Shifted(servers=servers, commands=planned)
+        serving = sorted(serving_pools(servers, wanted.pools))
+    return Shifted(servers=servers, serving_pools=serving, commands=planned)
 
 
 class _Backend:
