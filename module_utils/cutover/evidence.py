@@ -62,8 +62,9 @@ def entries(
     decided = _DECIDERS.get(_short(task.action)) if isinstance(result.get("decision"), Mapping) else None
     if decided:
         yield decided, dict(result["decision"])
-    if any(part.get("changed") is True for part in parts):
-        yield "change", task.to_dict()
+    changed = [part for part in parts if part.get("changed") is True]
+    if changed:
+        yield "change", task.to_dict() | {"host": _where(changed, task)}
     if unreachable:
         yield "unreachable", task.to_dict() | {"message": _message(result)}
     if failed and not decided:
@@ -74,6 +75,15 @@ def _parts(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The result and, where it came from a loop, the result of each item."""
     items = result.get("results")
     return [result, *(item for item in items if isinstance(item, Mapping))] if isinstance(items, list) else [result]
+
+
+def _where(parts: list[Mapping[str, Any]], task: Task) -> str:
+    """The hosts on which parts of a result came about: those that the task was delegated to, else its own."""
+    delegated = (part.get("_ansible_delegated_vars") or {} for part in parts)
+    return (
+        ", ".join(sorted({str(d["ansible_delegated_host"]) for d in delegated if d.get("ansible_delegated_host")}))
+        or task.host
+    )
 
 
 def _verdicts(part: Mapping[str, Any]) -> Iterator[Entry]:
@@ -119,7 +129,8 @@ def _failures(result: Mapping[str, Any], task: Task, ignored: bool) -> Iterator[
     failed_items = [item for item in _parts(result)[1:] if item.get("failed") or item.get("unreachable")]
     for item in failed_items:
         label = item.get("_ansible_item_label", item.get("item"))
-        yield "failure", task.to_dict() | {"message": _message(item), "item": label, "ignored": ignored}
+        where = {"host": _where([item], task)}
+        yield "failure", task.to_dict() | where | {"message": _message(item), "item": label, "ignored": ignored}
     if not failed_items:
         yield "failure", task.to_dict() | {"message": _message(result), "item": None, "ignored": ignored}
 

@@ -27,6 +27,9 @@ LONGEST_SHOWN = 600
 
 Record = Mapping[str, Any]
 
+# The gate that decides, after going back, whether everything is as the run found it.
+BACK = "back"
+
 
 @dataclass(frozen=True)
 class Line:
@@ -77,8 +80,10 @@ def summary(
         return []
     go = closed is not None and closed["verdict"] == GO and not incidents and not broken
     colour = "green" if go else "red"
-    lines = [Line(""), Line(_headline(opened, closed, go), colour), *_tally(closed), Line("")]
-    for blocker in [*_unseen(closed, incidents, broken), *(closed["blocking"] if closed else [])]:
+    lines = [Line(""), Line(_headline(opened, closed, go), colour), *_tally(closed), *_outcome(closed), Line("")]
+    blocking = closed["blocking"] if closed else []
+    # What was skipped follows from what is shown; the report lists it.
+    for blocker in [*_unseen(closed, incidents, broken), *(b for b in blocking if b["status"] != "skipped")]:
         lines += [*_blocker_lines(blocker), Line("")]
     for waived in closed["waived"] if closed else []:
         lines += _field("waived", f"{_name(waived)} until {waived['waiver']['expires']}, {waived['waiver']['ticket']}")
@@ -111,6 +116,20 @@ def _tally(closed: Mapping[str, Any] | None) -> list[Line]:
         *([f"{len(closed['advisories'])} advisory"] if closed["advisories"] else []),
     ]
     return [Line(", ".join(said))]
+
+
+def _outcome(closed: Mapping[str, Any] | None) -> list[Line]:
+    """What became of the environment, where that is not plain from the verdict."""
+    if closed is None:
+        return []
+    note = (closed.get("context") or {}).get("note")
+    lines = [Line(line) for line in _wrapped(str(note), "", "")] if note else []
+    back = [gate["verdict"] for gate in closed.get("gates") or () if gate["gate"] == BACK]
+    if back and back[-1] == GO:
+        lines.append(Line("went back: everything that was judged is as the run found it", "yellow"))
+    elif back:
+        lines.append(Line("WENT BACK, BUT NOT WHOLLY: see the gate 'back' in the report", "red"))
+    return lines
 
 
 def _unseen(
@@ -197,7 +216,8 @@ def view(manifest: Mapping[str, Any], decision: Mapping[str, Any], records: Sequ
         "verb": decision["verb"],
         "environment": decision["environment"],
         "change": _change(context),
-        "context": {key: show(value) for key, value in context.items() if key not in ("release_from", "release_to")},
+        "context": {key: show(value) for key, value in context.items()
+                    if value not in ("", None) and key not in ("release_from", "release_to")},
         "facts": _facts(manifest, decision),
         "counts": decision["counts"],
         "check_mode": bool(manifest.get("check_mode")),
