@@ -111,23 +111,26 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
-def conninfo(params: dict[str, Any]) -> dict[str, str]:
-    address = urlsplit(params["address"])
-    if address.scheme not in ("postgresql", "postgres") or not address.path.strip("/"):
-        # libpq would connect to a database of its own choice.
-        raise ValueError("address is postgresql://host:port/database, all three named")
-    known = {
-        "host": address.hostname,
-        "port": address.port,
-        "dbname": unquote(address.path.lstrip("/")),
-        "user": params["user"],
-        "sslmode": params["sslmode"],
-        "sslrootcert": params["ca_path"],
-    }
+def conninfo(module: AnsibleModule) -> dict[str, str]:
+    """What libpq is told; raises ``ValueError`` for an address that it would complete by guesses of its own."""
+    params = module.params
+    try:
+        address = urlsplit(params["address"])
+        named = {"host": address.hostname, "port": address.port, "dbname": unquote(address.path.strip("/"))}
+    except ValueError:
+        # Where it ends and where a password in it would begin cannot be told.
+        module.no_log_values.add(params["address"])
+        raise ValueError("the address is no URL such as postgresql://host:port/database") from None
+    if address.password:
+        module.no_log_values.add(address.password)
+        raise ValueError("the address holds a password. Addresses are shown in reports: use the option password")
+    if address.scheme not in ("postgresql", "postgres") or not named["dbname"]:
+        raise ValueError(f"{params['address']} names no database, as in postgresql://host:port/database")
+    known = {**named, "user": params["user"], "sslmode": params["sslmode"], "sslrootcert": params["ca_path"]}
     return {name: str(value) for name, value in known.items() if value}
 
 
-def back_up(module: AnsibleModule) -> None:
+def back_up(module: AnsibleModule, connection: dict[str, str]) -> None:
     params, done = module.params, []
     final = Path(params["dest"])
     partial = final.with_name(f"{final.name}.partial")
@@ -140,7 +143,6 @@ def back_up(module: AnsibleModule) -> None:
             module.fail_json(msg=explain(command, ran, masker), commands=done)
         return ran
 
-    connection = conninfo(params)
     environment = {"PGPASSWORD": params["password"]} if params["password"] else {}
     bounds = {"program_dir": params["program_dir"], "timeout_s": params["timeout_s"]}
     # What an earlier run left there, it may have left readable for others.
@@ -169,17 +171,13 @@ def back_up(module: AnsibleModule) -> None:
 def main() -> None:
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
     final = Path(module.params["dest"])
-    if urlsplit(module.params["address"]).password:
-        module.no_log_values.add(str(urlsplit(module.params["address"]).password))
-        module.fail_json(
-            msg="The address holds a password. Addresses are shown in reports: give it in the option password."
-        )
-    if final.exists():
-        module.fail_json(msg=f"{final} exists, and no backup is ever overwritten: name another file.", commands=[])
-    if module.check_mode:
-        module.exit_json(changed=True, commands=[], msg=f"Would back {module.params['address']} up to {final}.")
     try:
-        back_up(module)
+        connection = conninfo(module)
+        if final.exists():
+            module.fail_json(msg=f"{final} exists, and no backup is ever overwritten: name another file.", commands=[])
+        if module.check_mode:
+            module.exit_json(changed=True, commands=[], msg=f"Would back {module.params['address']} up to {final}.")
+        back_up(module, connection)
     except (CannotRun, OSError, ValueError) as reason:
         module.fail_json(msg=f"No backup was made: {reason}", commands=[])
 

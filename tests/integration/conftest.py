@@ -3,11 +3,24 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import servers
+
+
+@contextmanager
+def passable_folder(name: str) -> Iterator[Path]:
+    """A folder for servers that run as another user when we are root.
+
+    Not below pytest's own: pytest closes that to others again whenever another run of it starts.
+    """
+    with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
@@ -18,9 +31,9 @@ def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.OpenBa
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Postgres]:
+def postgres() -> Iterator[servers.Postgres]:
     """A PostgreSQL server without TLS."""
-    with servers.start_postgres(tmp_path_factory.mktemp("postgres")) as server:
+    with passable_folder("postgres") as folder, servers.start_postgres(folder) as server:
         yield server
 
 
@@ -33,6 +46,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtu
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder() -> Iterator[Path]:
     """A folder of the test's own for a server that it starts itself."""
-    return tmp_path
+    with passable_folder("test") as made:
+        yield made
