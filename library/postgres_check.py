@@ -10,7 +10,8 @@ short_description: Verify that PostgreSQL is set up, migrated and maintained as 
 description:
   - Looks at all targets at once and judges each by what is expected of it.
   - Reads only, in read-only transactions that are bounded by C(statement_timeout) and C(lock_timeout). Both are set for
-    the transaction alone, so that this also works through a pooler such as PgBouncer, in every mode of it.
+    the transaction alone, and no startup options are sent, so that this also works through a pooler such as PgBouncer,
+    except in its mode C(statement), which allows no transactions.
   - C(login) and C(role.superuser) are always judged. Logins that ought to be refused are tried even if the own one is.
   - Names from the inventory are compared with the server's catalogues, and never become part of a statement before a
     table or column of that name was found and quoted.
@@ -33,7 +34,7 @@ options:
         type: str
         required: true
       user:
-        description: Role to look as. What the checks read, C(pg_monitor) grants, and C(SELECT) on the migration table.
+        description: Role to look as. It needs C(pg_monitor), and C(SELECT) on tables of migrations.
         type: str
         required: true
       password:

@@ -88,10 +88,10 @@ def _boolean(declared: Any) -> bool:
 
 def _choice(declared: Any, enumvals: tuple[str, ...]) -> str:
     """One of the setting's words in any case; those that also know on and off take other words for them."""
-    word = _text(declared).lower()
-    if word not in enumvals and word in _WORDS:
+    word, choices = _text(declared).lower(), {value.lower() for value in enumvals}
+    if word not in choices and word in _WORDS:
         word = "on" if _WORDS[word] else "off"
-    if word not in enumvals:
+    if word not in choices:
         raise CannotObserve(f"{declared!r} is not a value of this setting: it takes {', '.join(enumvals)}")
     return word
 

@@ -120,7 +120,7 @@ def connected(parameters: Options, deadline: Deadline) -> Iterator[psycopg.Conne
     psycopg counts whole seconds and waits for two at least; for a deadline before that, the pool cuts in.
     """
     if not all(_can_be_sent(value) for value in parameters.values() if isinstance(value, str)):
-        raise CannotObserve("user, password or database holds a NUL or half a character: libpq would cut it off there")
+        raise CannotObserve("user, password or database holds a NUL: libpq would cut it off there")
     try:
         connection = psycopg.connect(
             **parameters,
@@ -148,8 +148,8 @@ def _words(text: str) -> str:
 
 
 def _can_be_sent(text: str) -> bool:
-    """Whether PostgreSQL can hold this text: no name in a catalogue has a NUL or half a surrogate pair."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    """PostgreSQL and libpq end a text at its first NUL: no name in a catalogue and no password has one."""
+    return "\0" not in text
 
 
 # --- logins that ought to be refused ---------------------------------------------------------------------------------
@@ -369,7 +369,7 @@ def _migrations(reader: Reader, declared: Iterable[Options]) -> dict[str, Known[
 def _revisions(reader: Reader, source: Options) -> list[str]:
     """Every revision of a table without an order, and the last one of a table that has one."""
     if not all(_can_be_sent(name) for name in source.values()):
-        raise CannotObserve("a declared name holds a NUL or half a character: nothing is named so")
+        raise CannotObserve("a declared name holds a NUL: nothing is named so")
     relation = _relations(reader, [source["table"]]).get(source["table"])
     if relation is None:
         raise CannotObserve(f"there is no table {source['table']}: nothing was ever migrated, or it has another name")

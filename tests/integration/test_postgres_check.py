@@ -104,7 +104,6 @@ HOSTILE_NAMES = [
     pytest.param("ünïcödé-表-🙂", id="letters of the world"),
     pytest.param("u" * 10_000, id="ten thousand letters"),
     pytest.param("users\0hidden", id="a NUL"),
-    pytest.param("users\udc80", id="half a character"),
     pytest.param("..", id="dots"),
     pytest.param(" ", id="a blank"),
     pytest.param("users\n\\x", id="a line break and a backslash"),
@@ -611,6 +610,8 @@ def test_a_standby_is_green_as_one(check: RunModule, standby: servers.Postgres) 
 def test_a_standby_that_is_late_is_seen_from_both_sides(
     check: RunModule, primary: servers.Postgres, standby: servers.Postgres
 ) -> None:
+    primary.run("CREATE TABLE replicated (id int)", dbname="shop")
+    servers.wait_until(lambda: asked(standby, "SELECT to_regclass('replicated')", dbname="shop") is not None, what="it")
     asked(standby, "SELECT 1 FROM pg_wal_replay_pause()")
     try:
         servers.wait_until(lambda: asked(standby, "SELECT pg_get_wal_replay_pause_state()") == "paused", what="a pause")
@@ -805,7 +806,7 @@ def test_a_hostile_name_is_just_a_name(check: RunModule, primary: servers.Postgr
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_a_hostile_database_role_or_password_is_just_not_let_in(check: RunModule, name: str) -> None:
-    quoted = "".join(f"%{byte:02x}" for byte in name.encode("utf-8", "surrogatepass"))
+    quoted = "".join(f"%{byte:02x}" for byte in name.encode())
     for result in (
         check(database=quoted, tls=True),
         check({"user": name}, tls=True),

@@ -16,6 +16,7 @@ SHARED_BUFFERS = Setting(value="32768", vartype="integer", unit="8kB")
 TIMEOUT = Setting(value="30000", vartype="integer", unit="ms")
 FSYNC = Setting(value="on", vartype="bool")
 COMMIT = Setting(value="on", vartype="enum", enumvals=("local", "remote_write", "remote_apply", "on", "off"))
+TLS = Setting(value="TLSv1.2", vartype="enum", enumvals=("", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"))
 FILE_MODE = Setting(value="0600", vartype="integer")
 COST = Setting(value="1.1", vartype="real")
 DELAY = Setting(value="2", vartype="real", unit="ms")
@@ -39,6 +40,8 @@ PRELOADED = Setting(value="pg_stat_statements,auto_explain", vartype="string")
         pytest.param(FSYNC, 1, id="one"),
         pytest.param(COMMIT, True, id="a choice that YAML took for a boolean"),
         pytest.param(COMMIT, "ON", id="a choice in any case"),
+        pytest.param(TLS, "TLSv1.2", id="a choice that is not in lower case"),
+        pytest.param(TLS, "tlsv1.2", id="such a choice in lower case"),
         pytest.param(FILE_MODE, 0o600, id="a file mode, octal in YAML too"),
         pytest.param(FILE_MODE, "0600", id="a file mode as text"),
         pytest.param(FILE_MODE, "0x180", id="hexadecimal"),
@@ -64,6 +67,7 @@ def test_the_same_value_in_another_spelling_is_the_same(setting: Setting, declar
         pytest.param(TIMEOUT, "30ms", id="another unit"),
         pytest.param(FSYNC, False, id="off"),
         pytest.param(COMMIT, "local", id="another choice"),
+        pytest.param(TLS, "TLSv1.3", id="another choice that is not in lower case"),
         pytest.param(FILE_MODE, 600, id="decimal 600 is another mode"),
         pytest.param(COST, 1.2, id="another real number"),
         pytest.param(SEARCH_PATH, ["public", "$user"], id="another order"),
