@@ -26,7 +26,7 @@ GOOD_WORDS = frozenset(
 )
 READY_SHAPES = ("status and checks.{name}.{ok, detail}", "dependencies.{name}")
 
-# More than this of a value that is wrong helps nobody to find out why.
+# More than this of a value helps nobody to find out what is wrong.
 SHOWN_CHARACTERS = 2000
 
 
@@ -140,6 +140,7 @@ def _answer_checks(expected: Mapping[str, Any]) -> Iterator[EndpointCheck]:
             name="location",
             expected=expected["location"],
             look=partial(_header, "location"),
+            show=shown,
             remedy="correct the redirect in the service or the proxy before it",
         )
 
@@ -150,6 +151,7 @@ def _header_checks(expected: Mapping[str, Any]) -> Iterator[EndpointCheck]:
             name=f"header.{name.lower()}",
             expected=_as_header(value),
             look=partial(_header, name.lower()),
+            show=shown,
             remedy=f"let the service or the proxy before it send {name}: {_as_header(value)}",
         )
     for name, pattern in sorted(expected.get("headers_match", {}).items()):
@@ -158,6 +160,7 @@ def _header_checks(expected: Mapping[str, Any]) -> Iterator[EndpointCheck]:
             expected=f"matches {pattern}",
             look=partial(_header, name.lower()),
             holds=partial(_matches, _pattern(pattern)),
+            show=shown,
             remedy=f"let the service or the proxy before it send a {name} that matches",
         )
     for name in expected.get("headers_absent", []):
@@ -166,6 +169,7 @@ def _header_checks(expected: Mapping[str, Any]) -> Iterator[EndpointCheck]:
             expected="absent",
             look=partial(_header, name.lower()),
             holds=lambda value: value is None,
+            show=shown,
             remedy=f"let the service or the proxy before it leave {name} out",
         )
 
@@ -256,8 +260,9 @@ def _value_check(name: str, expected: Any, look: Callable[[Any], Any]) -> Endpoi
     return Check(
         name=name,
         expected=expected,
-        look=lambda seen: _shown(look(seen.document), expected),
+        look=lambda seen: look(seen.document),
         holds=lambda value: same_json(value, expected),
+        show=shown,
         needs="json",
         remedy="read the service's log, and its configuration, for why it says so",
     )
@@ -309,9 +314,9 @@ def same_json(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _shown(value: Any, expected: Any) -> Any:
-    """A value that is wrong in a length that can be read."""
-    text = "" if same_json(value, expected) else json.dumps(value)
+def shown(value: Any) -> Any:
+    """A value of the other side in a length that can be read."""
+    text = value if isinstance(value, str) else json.dumps(value)
     return value if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}... ({len(text)} characters)"
 
 
@@ -344,6 +349,7 @@ def _ready_checks(expected: Mapping[str, Any]) -> Iterator[EndpointCheck]:
         look=lambda seen: seen.document.get("status"),
         # The older shape has no word for all of it, and its dependencies speak for themselves.
         holds=lambda status: status is None or _is_good(status),
+        show=shown,
         needs="ready.shape",
         remedy="mend the dependencies that it names as broken",
     )
@@ -361,6 +367,7 @@ def _ready_checks(expected: Mapping[str, Any]) -> Iterator[EndpointCheck]:
         expected="every other one ok" if named else "every one ok",
         look=lambda seen: _broken(dependencies(seen.document), besides=named) or "ok",
         holds=lambda broken: broken == "ok",
+        show=shown,
         needs="ready.shape",
         remedy="mend the dependencies that it names as broken",
     )
@@ -407,11 +414,11 @@ def _named_dependency(name: str, seen: EndpointObservation) -> dict[str, Any]:
     there = dependencies(seen.document)
     if name not in there:
         raise CannotObserve(f"the answer names no dependency {name!r}; it names: {', '.join(sorted(there))}")
-    return {"ok": there[name].ok, "detail": there[name].detail[:SHOWN_CHARACTERS]}
+    return {"ok": there[name].ok, "detail": shown(there[name].detail)}
 
 
 def _broken(there: Mapping[str, Dependency], *, besides: Iterable[str]) -> dict[str, str]:
-    return {name: it.detail[:SHOWN_CHARACTERS] for name, it in there.items() if not it.ok and name not in besides}
+    return {name: it.detail for name, it in there.items() if not it.ok and name not in besides}
 
 
 # --- methods and TLS -------------------------------------------------------------------------------------------------

@@ -138,6 +138,14 @@ def test_a_path_into_any_document_gives_a_value_or_a_reason(document: Any, name:
         assert value in (document if isinstance(document, list) else [document[name]])
 
 
+def test_a_long_value_is_shown_in_part_and_compared_whole() -> None:
+    value = "x" * 5000
+    in_part = f"{'x' * 2000}... (5000 characters)"
+    for expected, status in ((value, Status.PASS), (value[:-1] + "y", Status.FAIL), (in_part, Status.FAIL)):
+        finding = judged(answered(value), json_equals=expected)["json.equals"]
+        assert (finding.status, finding.observed) == (status, in_part)
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"  ", b"{", b"{'a': 1}", b"NaN", b"[Infinity]", b"\xff", b"[" * 100_000, b"1" * 10_000, b"<html>"],
