@@ -18,7 +18,8 @@ options:
         type: str
         required: true
   timeout_s:
-    description: Deadline for one target, in seconds. A target without an answer by then is a finding, not a failure of the task.
+    description:
+      - Deadline for one target, in seconds. A target without an answer by then is a finding, not a failure of the task.
     type: float
     default: 5.0
   total_timeout_s:
