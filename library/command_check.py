@@ -20,6 +20,10 @@ options:
     default: commands
   targets:
     suboptions:
+      name:
+        description: Name of the target in reports; unique among the targets.
+        type: str
+        required: true
       argv:
         description: The program and its arguments. Every user of the host can see it.
         type: list

@@ -16,6 +16,10 @@ extends_documentation_fragment: [check]
 options:
   targets:
     suboptions:
+      name:
+        description: Name of the target in reports; unique among the targets.
+        type: str
+        required: true
       address:
         description: The runtime interface. The path of its socket, or C(host:port).
         type: str

@@ -19,6 +19,10 @@ requirements: [hvac >= 2.4]
 options:
   targets:
     suboptions:
+      name:
+        description: Name of the target in reports; unique among the targets.
+        type: str
+        required: true
       address:
         description: URL of the server, without credentials, such as V(https://vault.example:8200).
         type: str
