@@ -57,7 +57,13 @@ def is_sensitive(name: object) -> bool:
     ``db_password``, ``X-Vault-Token`` and ``secretKey`` do; ``token_ttl``, ``password_file``, ``token_not_root`` and
     ``default_passwords`` do not.
     """
-    words = tuple(word.lower() for word in _WORDS.findall(str(name)))
+    return _is_sensitive(str(name))
+
+
+# The same few names come thousands of times in the verdicts on a thousand targets.
+@lru_cache(maxsize=4096)
+def _is_sensitive(name: str) -> bool:
+    words = tuple(word.lower() for word in _WORDS.findall(name))
     if not words or words[0] in _PUBLIC_PREFIXES:
         return False
     return any(words[-len(ending) :] == ending for ending in _SENSITIVE_ENDINGS)
@@ -390,7 +396,7 @@ _TOKENS = re.compile(
     re.VERBOSE,
 )
 _HEADER_NAMES = r"(?:Proxy-)?Authorization|(?:Set-)?Cookie|X-(?:Vault|Auth|Api|Csrf|Amz-Security)-?(?:Token|Key)"
-_HEADER_LINE = re.compile(rf"(?im)^(\s*[<>]?\s*(?:{_HEADER_NAMES})\s*:[ \t]*)(?!\s)([^\r\n]+)")
+_HEADER_LINE = re.compile(rf"(?im)^([ \t]*+[<>]?[ \t]*+(?:{_HEADER_NAMES})[ \t]*+:[ \t]*+)(?!\s)([^\r\n]+)")
 _HEADER_INLINE = re.compile(rf"""(?i)(\b(?:{_HEADER_NAMES})["']?\s*[:=]\s*["']?)(?=[^\s"'])([^\r\n"']+)""")
 _AUTH_SCHEME = re.compile(r"(?i)(?:Bearer|Basic|Digest|Negotiate|AWS4-HMAC-SHA256|AWS|Token)(?=\s)")
 _BEARER = re.compile(r"\b((?i:Bearer|Basic)\s+)(?=[A-Za-z0-9+/_.~-]*[0-9A-Z+/_.~=-])[A-Za-z0-9+/_.~-]{8,}=*")
@@ -400,9 +406,12 @@ _ASSIGNMENT = re.compile(
     rf"(?<![A-Za-z0-9_.-])[0-9.-]*(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)(?P<sep>=|\ =\ )(?P<value>{_VALUE})", re.VERBOSE
 )
 _QUOTED_KEY = re.compile(
-    rf"""(?P<q>\\*["'])(?P<name>[A-Za-z_][\w .-]*)(?P=q)(?P<sep>\s*(?::|=>|,)\s*)(?P<value>{_VALUE})""", re.VERBOSE
+    rf"""(?<!\\)(?P<q>\\*+["'])(?P<name>[A-Za-z_][\w .-]*)(?P=q)(?P<sep>\s*(?::|=>|,)\s*)(?P<value>{_VALUE})""",
+    re.VERBOSE,
 )
-_YAML_LINE = re.compile(r"(?m)^(?P<indent>[\s-]*)(?P<name>[A-Za-z_][\w.-]*)(?P<sep>:[ \t]+)(?P<value>[^\s#][^\r\n]*)$")
+_YAML_LINE = re.compile(
+    r"(?m)^(?P<indent>[ \t-]*+)(?P<name>[A-Za-z_][\w.-]*)(?P<sep>:[ \t]+)(?P<value>[^\s#][^\r\n]*)$"
+)
 _OPTION = re.compile(rf"(?P<name>(?<!\S)--?[A-Za-z][A-Za-z0-9-]*)(?P<sep>\s+)(?P<value>(?!-){_VALUE})", re.VERBOSE)
 _OPTION_NAME = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*")
 _HARMLESS = re.compile(r"""(?i)\\*["']?(?:true|false|none|null|yes|no|(?:[\w-]+[ ])?\*{3}|\d{1,3})?\\*["']?""")
