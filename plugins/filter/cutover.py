@@ -44,12 +44,29 @@ def named(items: Sequence[Mapping[str, Any]], pattern: str) -> list[dict[str, An
     return [{**item, "name": pattern.format(item["name"])} for item in items]
 
 
-def command_targets(targets: Sequence[Mapping[str, Any]], argv: str) -> list[dict[str, Any]]:
-    """The targets with just their names and the command under the key ``argv``; raises where one declares none."""
-    missing = [target["name"] for target in targets if not target.get(argv)]
-    if missing:
-        raise ValueError(f"{', '.join(missing)}: no {argv}. Declare the command")
-    return [{"name": target["name"], "argv": target[argv]} for target in targets]
+def command_targets(
+    targets: Sequence[Mapping[str, Any]], argv: str, arguments: Sequence[Any] = ()
+) -> list[dict[str, Any]]:
+    """The targets with their names and the command under the key ``argv``, ``arguments`` added to it.
+
+    Where it runs and the file with its environment are kept; raises ``ValueError`` where a target has no such command.
+    """
+    _demand(argv, targets)
+    return [
+        {key: target[key] for key in ("name", "chdir", "env_file") if key in target}
+        | {"argv": [*target[argv], *map(str, arguments)]}
+        for target in targets
+    ]
+
+
+def migration_targets(targets: Sequence[Mapping[str, Any]], release: str) -> list[dict[str, Any]]:
+    """The targets as migration_check takes them: asked for the heads of ``release``, without what would change them."""
+    _demand("heads_argv", targets)
+    return [
+        {key: value for key, value in target.items() if key not in ("upgrade_argv", "downgrade_argv")}
+        | {"heads_argv": [*target["heads_argv"], release]}
+        for target in targets
+    ]
 
 
 def instance_targets(
@@ -60,6 +77,12 @@ def instance_targets(
     if missing:
         raise ValueError(f"{', '.join(missing)}: no {instance}. Declare the URL of the host's own instance")
     return [{"name": host, "address": str(hostvars[host][instance]).rstrip("/") + path} for host in hosts]
+
+
+def _demand(argv: str, targets: Sequence[Mapping[str, Any]]) -> None:
+    missing = [str(target["name"]) for target in targets if not target.get(argv)]
+    if missing:
+        raise ValueError(f"{', '.join(missing)}: no {argv}. Declare the command")
 
 
 def _readable(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -80,6 +103,7 @@ class FilterModule:
             each_with,
             named,
             command_targets,
+            migration_targets,
             instance_targets,
             pools.traffic_to,
             pools.traffic_share,

@@ -120,6 +120,24 @@ def test_a_command_target_has_nothing_but_its_name_and_its_command() -> None:
     assert FILTERS["command_targets"](targets, "serving_argv") == [{"name": "edge", "argv": ["edgectl", "pool"]}]
 
 
+def test_a_command_gets_what_it_has_to_know_as_its_last_arguments_and_runs_where_it_was_declared_to() -> None:
+    targets = [{"name": "edge", "share_argv": ["edgectl", "share"], "chdir": "/srv", "env_file": "/etc/edge"}]
+    assert FILTERS["command_targets"](targets, "share_argv", ["green", 10]) == [
+        {"name": "edge", "argv": ["edgectl", "share", "green", "10"], "chdir": "/srv", "env_file": "/etc/edge"}
+    ]
+    assert targets[0]["share_argv"] == ["edgectl", "share"]
+
+
+def test_a_database_is_asked_for_the_heads_of_a_release_and_is_told_nothing_that_would_change_it() -> None:
+    reads = {"name": "shop", "current_argv": ["db", "current"], "env_file": "/etc/shop"}
+    changes = {"upgrade_argv": ["db", "upgrade"], "downgrade_argv": ["db", "downgrade"]}
+    assert FILTERS["migration_targets"]([{**reads, **changes, "heads_argv": ["db", "heads"]}], "1.4.0") == [
+        {**reads, "heads_argv": ["db", "heads", "1.4.0"]}
+    ]
+    with pytest.raises(AnsibleFilterError, match="migration_targets: shop: no heads_argv"):
+        FILTERS["migration_targets"]([reads], "1.4.0")
+
+
 def test_targets_that_declare_no_command_are_all_named() -> None:
     targets = [{"name": "edge"}, {"name": "fine", "judge_argv": ["true"]}, {"name": "far", "judge_argv": []}]
     with pytest.raises(AnsibleFilterError, match="command_targets: edge, far: no judge_argv"):
