@@ -21,7 +21,7 @@ class Share:
     @property
     def error_percent(self) -> float:
         """Errors in a hundred requests."""
-        return round(100 * self.errors / self.requests, 3)
+        return 100 * self.errors / self.requests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +70,7 @@ def traffic_checks(expected: Mapping[str, Any]) -> Iterator[Check[TrafficObserva
             name="share.errors",
             expected=f"<= {expected['max_error_percent']:g} %",
             look=lambda seen: _answered(seen).error_percent,
+            show=lambda percent: float(f"{percent:.3g}"),
             holds=lambda percent: percent <= expected["max_error_percent"],
             remedy="read the release's log: it answered 5xx, or closed connections",
         )
