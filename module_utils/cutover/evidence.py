@@ -66,7 +66,7 @@ def entries(
     if changed:
         yield "change", task.to_dict() | {"host": _where(changed, task)}
     if unreachable:
-        yield "unreachable", task.to_dict() | {"message": _message(result)}
+        yield from _unreached(result, task)
     if failed and not decided:
         yield from _failures(result, task, ignored)
 
@@ -133,6 +133,12 @@ def _failures(result: Mapping[str, Any], task: Task, ignored: bool) -> Iterator[
         yield "failure", task.to_dict() | where | {"message": _message(item), "item": label, "ignored": ignored}
     if not failed_items:
         yield "failure", task.to_dict() | {"message": _message(result), "item": None, "ignored": ignored}
+
+
+def _unreached(result: Mapping[str, Any], task: Task) -> Iterator[Entry]:
+    """Why each host could not be reached: of a loop, the items say it, and the result says nothing."""
+    for part in [item for item in _parts(result)[1:] if item.get("unreachable")] or [result]:
+        yield "unreachable", task.to_dict() | {"message": _message(part)}
 
 
 def _message(result: Mapping[str, Any]) -> str:

@@ -82,6 +82,8 @@ def test_changes_and_unreachable_hosts_are_recorded() -> None:
     assert kinds({"changed": True}) == ["change"]
     assert kinds({"results": [{"changed": True}]}) == ["change"]
     assert kinds({"unreachable": True, "msg": "refused"}, unreachable=True) == ["unreachable"]
+    looped = {"msg": "All items completed", "results": [{"ping": "pong"}, {"unreachable": True, "msg": "refused"}]}
+    assert [data["message"] for _, data in of(looped, unreachable=True)] == ["refused"]
 
 
 def test_a_command_is_kept_with_its_exit_code_and_first_and_last_lines() -> None:
