@@ -47,7 +47,9 @@ options:
         type: dict
         suboptions: &expectation
           one_pool:
-            description: With V(true), just one pool must serve, with all its servers that are ready.
+            description:
+              - With V(true), just one pool must serve, with all its servers that are ready, and no server of another
+                pool may be ready to serve as soon as it is up.
             type: bool
           serving_pool:
             description: The pool that must serve, alone.

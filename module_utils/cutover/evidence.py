@@ -138,7 +138,7 @@ def _failures(result: Mapping[str, Any], task: Task, ignored: bool) -> Iterator[
 def _unreached(result: Mapping[str, Any], task: Task) -> Iterator[Entry]:
     """Why each host could not be reached: of a loop, the items say it, and the result says nothing."""
     for part in [item for item in _parts(result)[1:] if item.get("unreachable")] or [result]:
-        yield "unreachable", task.to_dict() | {"message": _message(part)}
+        yield "unreachable", task.to_dict() | {"host": _where([part], task), "message": _message(part)}
 
 
 def _message(result: Mapping[str, Any]) -> str:

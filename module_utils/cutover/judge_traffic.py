@@ -26,10 +26,14 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class TrafficObservation:
-    """Which pools take new requests, which of their servers cannot, and how the watched share went."""
+    """Which pools take new requests, which of their servers cannot, and how the watched share went.
+
+    ``lurking`` are servers of idle pools that are down but not drained: whatever starts there is served at once.
+    """
 
     serving_pools: tuple[str, ...]
     broken: tuple[str, ...]
+    lurking: tuple[str, ...] = ()
     share: Share | None = None
 
 
@@ -49,6 +53,12 @@ def traffic_checks(expected: Mapping[str, Any]) -> Iterator[Check[TrafficObserva
             look=lambda seen: list(seen.broken),
             needs="pool.one",
             remedy="see why these servers of the serving pool do not answer their health check",
+        )
+        yield Check(
+            name="pool.idle",
+            expected=[],
+            look=lambda seen: list(seen.lurking),
+            remedy="drain these servers: as they are, they take traffic as soon as something answers on them",
         )
     if "serving_pool" in expected:
         yield Check(

@@ -24,7 +24,9 @@ def look_at_traffic(target: Options, deadline: Deadline) -> TrafficObservation:
     serving = tuple(sorted(serving_pools(first, pools)))
     members = [name for pool in serving for name in pools[pool] if first[name].state == "ready"]
     broken = tuple(f"{name} {first[name].status}" for name in members if not first[name].up)
-    return TrafficObservation(serving_pools=serving, broken=broken, share=share)
+    idle = [name for pool, names in pools.items() if pool not in serving for name in names]
+    lurking = tuple(name for name in idle if first[name].state == "ready" and first[name].weight > 0)
+    return TrafficObservation(serving_pools=serving, broken=broken, lurking=lurking, share=share)
 
 
 def _watch(target: Options, first: Mapping[str, Server], deadline: Deadline) -> Share:

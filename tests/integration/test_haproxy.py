@@ -364,7 +364,7 @@ def test_traffic_as_declared_is_green_in_every_finding(stack: Stack, check: RunM
         result = check({"share": ["blue1"], "watch_s": 60}, one_pool=True, serving_pool="blue", **SHARE)
     assert red(result) == []
     assert green(result) == [
-        "pool.one", "pool.serving", "pool.up", "reachable", "share.errors", "share.mean_ms", "share.requests",
+        "pool.idle", "pool.one", "pool.serving", "pool.up", "reachable", "share.errors", "share.mean_ms", "share.requests",
     ]  # fmt: skip
     assert findings(result)["share.requests"]["observed"] >= 10
     assert result["changed"] is False
@@ -391,6 +391,15 @@ def test_a_server_of_the_serving_pool_that_is_down_is_named(stack: Stack, check:
     result = check({"pools": {"all": ["blue1", "green1"]}}, one_pool=True, serving_pool="all")
     assert red(result) == ["pool.up"]
     assert findings(result)["pool.up"]["observed"] == ["green1 DOWN"]
+
+
+def test_an_idle_server_that_only_waits_to_be_up_is_named(stack: Stack, check: RunModule) -> None:
+    stack.apps["green1"].running.close()
+    stack.haproxy.ask("set server web/green1 state ready")
+    stack.haproxy.wait_for(green1="DOWN")
+    result = check(one_pool=True)
+    assert red(result) == ["pool.idle"]
+    assert findings(result)["pool.idle"]["observed"] == ["green1"]
 
 
 def test_a_server_that_is_drained_needs_not_be_up(stack: Stack, check: RunModule) -> None:

@@ -41,7 +41,8 @@ def share(requests: int, errors: int = 0, mean_ms: int = 20) -> TrafficObservati
 def test_traffic_as_declared_passes_every_check() -> None:
     found = judged(share(200), POOL | SHARE)
     assert sorted(found) == [
-        "pool.one", "pool.serving", "pool.up", "reachable", "share.errors", "share.mean_ms", "share.requests",
+        "pool.idle", "pool.one", "pool.serving", "pool.up", "reachable", "share.errors", "share.mean_ms",
+        "share.requests",
     ]  # fmt: skip
     assert red(found) == {}
     assert all(finding.ok for finding in found.values())
@@ -176,3 +177,8 @@ def test_pools_are_seen_through_their_servers(
 def test_one_error_in_a_million_is_more_than_none() -> None:
     seen = replace(GOOD, requests=10**6, errors=1)
     assert seen.error_percent > 0
+
+
+def test_an_idle_server_that_only_waits_to_be_up_is_red() -> None:
+    seen = TrafficObservation(serving_pools=("green",), broken=(), lurking=("blue1",))
+    assert red(judged(seen, POOL)) == {"pool.idle": "fail"}
