@@ -364,7 +364,8 @@ def test_traffic_as_declared_is_green_in_every_finding(stack: Stack, check: RunM
         result = check({"share": ["blue1"], "watch_s": 60}, one_pool=True, serving_pool="blue", **SHARE)
     assert red(result) == []
     assert green(result) == [
-        "pool.idle", "pool.one", "pool.serving", "pool.up", "reachable", "share.errors", "share.mean_ms", "share.requests",
+        "pool.idle", "pool.one", "pool.serving", "pool.up", "reachable", "share.errors", "share.mean_ms",
+        "share.requests",
     ]  # fmt: skip
     assert findings(result)["share.requests"]["observed"] >= 10
     assert result["changed"] is False
