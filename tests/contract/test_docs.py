@@ -1,4 +1,4 @@
-"""What the documentation names is there: playbooks, pages, variables, modules, and the ten lines for an auditor."""
+"""What the documentation names is there: playbooks, pages, variables, modules, and the twelve lines for an auditor."""
 
 import json
 import re
@@ -93,7 +93,7 @@ def test_decisions_are_numbered_and_listed():
 def test_the_lines_for_an_auditor_verify_a_journal_and_find_one_that_was_changed(tmp_path):
     program = re.search(r"```python\n(.*?)```", text_of(PROJECT / "docs" / "evidence.md"), re.S)
     assert program is not None
-    assert len(program[1].splitlines()) == 10
+    assert len(program[1].splitlines()) == 12
     journal = Journal(path=tmp_path / "journal.jsonl", run="r", clock=lambda: datetime(2026, 1, 31, tzinfo=UTC))
     for kind in ("opened", "verdict", "closed"):
         journal.append(kind, {"text": "größer \x7f", "kind": kind})
