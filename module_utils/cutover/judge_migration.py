@@ -13,6 +13,8 @@ from .checks import Check, ExpectationError, Known, known
 # Alembic's `current` and `heads` print `ae1027a6acf (head)`, also `(branchpoint)`, `(mergepoint)` and branch labels.
 # The whole line must have that form, so that a warning on stdout is not taken for a revision.
 ALEMBIC_LINE = r"^(\w+)(?: \([^()]*\))*$"
+# What a migration tool calls the schema to which nothing is applied.
+BASE = "base"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,3 +70,16 @@ def revisions(stdout: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
     """The revisions that a command printed, each once, in the order in which they came."""
     found = (match[1] for match in pattern.finditer(stdout.replace("\r\n", "\n")))
     return tuple(dict.fromkeys(revision for revision in found if revision))
+
+
+def revision_before(stdout: str, pattern: re.Pattern[str]) -> str:
+    """The one revision that a command printed, or ``base`` where it printed nothing at all.
+
+    Raises ``ValueError`` for anything else: taken for ``base``, it would let the way back drop every table.
+    """
+    found = revisions(stdout, pattern)
+    if len(found) > 1:
+        raise ValueError(f"{len(found)} revisions are applied ({', '.join(found)}), so there is no one to go back to")
+    if stdout.strip() and not found:
+        raise ValueError(f"{stdout.strip()[:200]!r} holds nothing that {pattern.pattern} takes for a revision")
+    return found[0] if found else BASE

@@ -19,6 +19,7 @@ ansible.module_utils.__path__ += [
 ]
 
 from ansible.module_utils.cutover import pools
+from ansible.module_utils.cutover.judge_migration import ALEMBIC_LINE, revision_before, revision_pattern
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -69,6 +70,13 @@ def migration_targets(targets: Sequence[Mapping[str, Any]], release: str) -> lis
     ]
 
 
+def revisions_before(answers: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The revision that each target's migration tool has told; raises ``ValueError`` where it is not certain."""
+    patterns = [revision_pattern(target.get("revision_pattern", ALEMBIC_LINE)) for target in targets]
+    told = ["\n".join(answer["stdout_lines"]) for answer in answers]
+    return [revision_before(stdout, pattern) for stdout, pattern in zip(told, patterns, strict=True)]
+
+
 def instance_targets(
     hosts: Sequence[str], hostvars: Mapping[str, Any], instance: str, path: str
 ) -> list[dict[str, Any]]:
@@ -104,6 +112,7 @@ class FilterModule:
             named,
             command_targets,
             migration_targets,
+            revisions_before,
             instance_targets,
             pools.traffic_to,
             pools.traffic_share,

@@ -138,6 +138,18 @@ def test_a_database_is_asked_for_the_heads_of_a_release_and_is_told_nothing_that
         FILTERS["migration_targets"]([reads], "1.4.0")
 
 
+def test_the_way_back_leads_to_the_revision_that_was_told() -> None:
+    answers = [{"stdout_lines": ["0002 (head)"]}, {"stdout_lines": ["at 17"]}, {"stdout_lines": []}]
+    targets = [{"name": "shop"}, {"name": "stock", "revision_pattern": r"^at (\d+)$"}, {"name": "new"}]
+    assert FILTERS["revisions_before"](answers, targets) == ["0002", "17", "base"]
+
+
+@pytest.mark.parametrize("lines", [["no such table"], ["ERROR: timed out", ""], ["0002", "0003"]], ids=str)
+def test_the_way_back_never_drops_a_schema_because_the_tool_was_not_understood(lines: list[str]) -> None:
+    with pytest.raises(AnsibleFilterError, match="revisions_before"):
+        FILTERS["revisions_before"]([{"stdout_lines": lines}], [{"name": "shop"}])
+
+
 def test_targets_that_declare_no_command_are_all_named() -> None:
     targets = [{"name": "edge"}, {"name": "fine", "judge_argv": ["true"]}, {"name": "far", "judge_argv": []}]
     with pytest.raises(AnsibleFilterError, match="command_targets: edge, far: no judge_argv"):
