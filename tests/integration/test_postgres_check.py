@@ -150,12 +150,14 @@ def primary(tmp_path_factory: pytest.TempPathFactory, configuration: dict[str, s
 @pytest.fixture(scope="module")
 def standby(primary: servers.Postgres, configuration: dict[str, str]) -> Iterator[servers.Postgres]:
     with servers.start_postgres_standby(primary.data.parent, primary, configuration) as server:
-        servers.wait_until(lambda: streaming_standbys(primary) == 1, what="replication")
+        # Until the standby has first confirmed what it replayed, its lag is unknown, and rightly red.
+        servers.wait_until(lambda: confirming_standbys(primary) == 1, what="replication")
         yield server
 
 
-def streaming_standbys(server: servers.Postgres) -> int:
-    return int(asked(server, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"))
+def confirming_standbys(server: servers.Postgres) -> int:
+    query = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND replay_lsn IS NOT NULL"
+    return int(asked(server, query))
 
 
 def asked(server: servers.Postgres, query: str, **options: Any) -> Any:
