@@ -44,6 +44,11 @@ options:
     description: How long to wait for drained servers to finish what they have begun, in seconds. None is cut off.
     type: float
     default: 0.0
+  min_up:
+    description:
+      - How many of the servers that shall serve are enough to take the others out of service, once all of them have
+        been waited for during a second. All of them when left out.
+    type: int
 attributes:
   check_mode: {support: full, description: Says which commands it would give.}
   diff_mode: {support: none, description: RV(commands) says what changed.}
@@ -97,6 +102,7 @@ def argument_spec() -> dict[str, Any]:
         "state_file": {"type": "path"},
         "up_timeout_s": {"type": "float", "default": 10.0},
         "drain_timeout_s": {"type": "float", "default": 0.0},
+        "min_up": {"type": "int"},
     }
 
 

@@ -28,9 +28,23 @@ options:
     description: Who is responsible for the run. The user who runs Ansible when left out.
     type: str
   exclusive:
-    description: Whether to refuse while another exclusive run of the same environment is under way.
+    description: Whether the run changes the environment. Then it is refused while another one has left it unfinished.
     type: bool
     default: false
+  settles:
+    description: Whether the run brings to an end what others have left unfinished, and so is never refused for it.
+    type: bool
+    default: false
+  resume:
+    description:
+      - The id of an unfinished run to go on with.
+      - Refused when its inputs or this project's code have changed since, and when it had begun to go back.
+    type: str
+    default: ""
+  set_aside:
+    description: The id of an unfinished run for which a person answers. From then on it keeps no other from beginning.
+    type: str
+    default: ""
 attributes:
   check_mode:
     support: full
@@ -71,10 +85,15 @@ manifest_sha256:
   description: Digest of C(manifest.json).
   returned: success
   type: str
-lock:
-  description: The file that the callback locks for an exclusive run.
+unfinished:
+  description: The ids of runs that others have left unfinished.
   returned: success
-  type: str
+  type: list
+  elements: str
+durations_s:
+  description: How long each step took the last time, in seconds.
+  returned: success
+  type: dict
 run_opened:
   description: Tells the evidence callback to begin.
   returned: success

@@ -25,6 +25,8 @@ LONGEST_TEXT = 1_000_000
 
 # Results of these repeat what others said.
 _SILENT_ACTIONS = frozenset({"debug", "set_fact", "assert", "meta"})
+# What a run says of itself, by the action that says it: the key of the result, which is the kind of the record.
+_SAID = {"run_note": "found", "run_step": "step", "run_lock": "lock", "run_recall": "recalled"}
 # Their results name the file that holds the whole decision, so that a refusal fits on a screen.
 _DECIDERS = {"gate": "decision", "run_close": "closed"}
 Entry = tuple[str, dict[str, Any]]
@@ -59,6 +61,8 @@ def entries(
     for part in parts:
         yield from _verdicts(part)
         yield from _commands(part, task)
+    said = _SAID.get(_short(task.action))
+    yield from ((said, dict(part[said])) for part in parts if said and isinstance(part.get(said), Mapping))
     decided = _DECIDERS.get(_short(task.action)) if isinstance(result.get("decision"), Mapping) else None
     if decided:
         yield decided, dict(result["decision"])

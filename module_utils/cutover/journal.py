@@ -8,10 +8,11 @@ A line is canonical JSON: ``{"data": {...}, "hash": ..., "kind": ..., "previous"
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,6 +95,12 @@ class Journal:
         self.seq, self.head, self._size = record["seq"], record["hash"], self._size + len(line)
         return record
 
+    def go_on_after(self, records: Sequence[Record]) -> None:
+        """Go on after these records, which are all that the file holds; a line that was cut short is cut off."""
+        size = sum(len(canonical(record)) + 1 for record in records)
+        os.truncate(self.path, size)
+        self.seq, self.head, self._size = records[-1]["seq"], records[-1]["hash"], size
+
     def _write(self, descriptor: int, line: bytes) -> None:
         if (size := os.fstat(descriptor).st_size) != self._size:
             raise JournalBroken(
@@ -108,11 +115,33 @@ class Journal:
             raise
 
 
-def read_journal(path: Path | str) -> list[Record]:
+def hold(path: Path | str) -> int:
+    """Mark a journal as being written, for as long as this process and its children have the descriptor that is
+    returned: the kernel ends it when they are killed. Raises ``BlockingIOError`` when somebody else holds it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def is_held(path: Path | str) -> bool:
+    """Whether somebody is still writing a journal. Raises ``OSError`` when that cannot be seen."""
+    try:
+        os.close(hold(path))
+    except BlockingIOError:
+        return True
+    return False
+
+
+def read_journal(path: Path | str, *, torn_end: bool = False) -> list[Record]:
     """Every record of a journal whose chain holds from the first line to the last.
 
     Raises ``JournalBroken``, naming the line, for anything else: a missing or empty file, a line that was changed,
-    taken out, added, torn, or written in another way.
+    taken out, added, torn, or written in another way. With ``torn_end`` a last line that a loss of power has cut short
+    is left out instead.
     """
     try:
         text = Path(path).read_bytes().decode("ascii")
@@ -122,6 +151,8 @@ def read_journal(path: Path | str) -> list[Record]:
         raise JournalBroken(f"{path} is not a journal: byte {fault.start} is not ASCII") from fault
     if not text:
         raise JournalBroken(f"{path} is empty: nothing was recorded")
+    if torn_end:
+        text = text[: text.rfind("\n") + 1]
     if not text.endswith("\n"):
         raise JournalBroken(f"{path} line {text.count(chr(10)) + 1}: torn, its end is missing")
     return verified(text.split("\n")[:-1], source=str(path))

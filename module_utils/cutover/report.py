@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from .gate import GO
+from .runs import PastRun
 
 WIDTH = 80
 SHOWN_IN_REFUSAL = 12
@@ -70,11 +71,12 @@ def summary(
     incidents: Sequence[Mapping[str, Any]],
     broken: str | None,
     *,
+    run: PastRun | None = None,
     cwd: str,
 ) -> list[Line]:
     """The last words of a playbook: GO or NO-GO, every reason, and where the evidence lies. Nothing without a run.
 
-    ``incidents`` are failures and unreachable hosts that no decision has seen.
+    ``incidents`` are failures and unreachable hosts that no decision has seen; ``run`` is the run as it has ended.
     """
     if not opened:
         return []
@@ -88,8 +90,9 @@ def summary(
     for waived in closed["waived"] if closed else []:
         lines += _field("waived", f"{_name(waived)} until {waived['waiver']['expires']}, {waived['waiver']['ticket']}")
     directory = _nearest(str(opened["dir"]), cwd)
-    lines += _field("evidence", f"{directory}/" + ("report.html" if closed else "journal.jsonl"))
-    lines += _field("next", _next_step(opened, go))
+    lines += _field("evidence", f"{directory}/{_best_file(closed, run)}")
+    for next_step in _next_steps(opened, go, run, cwd):
+        lines += _field("next", next_step)
     return lines
 
 
@@ -181,10 +184,24 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _next_step(opened: Mapping[str, Any], go: bool) -> str:
+def _best_file(closed: Mapping[str, Any] | None, run: PastRun | None) -> str:
+    if closed is None:
+        return "journal.jsonl"
+    return "decision.json" if run and run.interrupted else "report.html"
+
+
+def _next_steps(opened: Mapping[str, Any], go: bool, run: PastRun | None, cwd: str) -> list[str]:
+    """What to type now. A run that changed something, and has not come to its end, is never just started again."""
     if go:
-        return "keep this directory: it is the record of this run"
-    return f"mend what is named above, then run {opened['verb']} again; it starts a new run"
+        return ["keep this directory: it is the record of this run"]
+    if run is None or run.is_settled:
+        return [f"mend what is named above, then run {opened['verb']} again; it starts a new run"]
+    inventory = [part for path in opened.get("inventory") or () for part in ("-i", _nearest(str(path), cwd))]
+    command = shlex.join(["ansible-playbook", "playbooks/rollback.yml", *inventory])
+    steps = [f"to go back to what it found: {command}"]
+    if run.may_be_resumed:
+        steps.append(f"or, once its cause is gone, to go on: the same command with -e resume={run.id}")
+    return steps
 
 
 def _nearest(path: str, cwd: str) -> str:

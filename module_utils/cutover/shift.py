@@ -16,6 +16,8 @@ from .ticks import Sleep, ticks
 
 ASK_S = 5.0
 POLL_S = 0.05
+# How long all servers are waited for where fewer would do.
+GRACE_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,7 @@ class Shift:
     state_file: str | None
     up_timeout_s: float
     drain_timeout_s: float
+    min_up: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,16 +108,19 @@ class _Backend:
             save_state(self._wanted.address, Path(self._wanted.state_file), self._soon())
 
     def wait_until_up(self, names: Sequence[str]) -> None:
-        for _ in self._ticks(self._wanted.up_timeout_s):
+        for gone_s in self._ticks(self._wanted.up_timeout_s):
             servers = self.look()
             down = [
                 f"{name} {servers[name].status} ({servers[name].last_check})"
                 for name in names
                 if not servers[name].proven
             ]
-            if not down:
+            if not down or (gone_s >= GRACE_S and self._enough(len(names) - len(down))):
                 return
         raise CannotObserve(f"HAProxy holds {', '.join(down)}: no other server was taken out of service")
+
+    def _enough(self, up: int) -> bool:
+        return self._wanted.min_up is not None and up >= self._wanted.min_up
 
     def wait_until_drained(self) -> dict[str, Server]:
         for _ in self._ticks(self._wanted.drain_timeout_s):

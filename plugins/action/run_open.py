@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import os
 import platform
@@ -11,7 +10,7 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +30,11 @@ ansible.module_utils.__path__ += [
 from ansible.module_utils.cutover.journal import canonical, digest, iso, plain, utc_now
 from ansible.module_utils.cutover.masking import Masker, find_secrets
 from ansible.module_utils.cutover.naming import Resolver, names_in, own
+from ansible.module_utils.cutover.read_runs import past_runs
+from ansible.module_utils.cutover.runs import PastRun, against_resuming, last_durations, unfinished
 
+# What decides how a run goes: of these, a run notes the digest.
+CODE = ("ansible.cfg", "playbooks", "roles", "library", "module_utils", "plugins")
 CLIENTS = ("ansible", "jinja2", "hvac", "psycopg", "redis", "requests")
 GIT_TIMEOUT_S = 5
 
@@ -44,6 +47,9 @@ def argument_spec() -> dict[str, Any]:
         "artifacts_dir": {"type": "path", "required": True},
         "operator": {"type": "str"},
         "exclusive": {"type": "bool", "default": False},
+        "settles": {"type": "bool", "default": False},
+        "resume": {"type": "str", "default": ""},
+        "set_aside": {"type": "str", "default": ""},
     }
 
 
@@ -58,17 +64,24 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec())
         opened_at = utc_now()
-        directory = _make_directory(args, opened_at)
-        lock = _free_lock(directory.parent / ".lock") if args["exclusive"] else None
+        _check_names(args)
+        environment = Path(args["artifacts_dir"]) / args["environment"]
+        circumstances = self._circumstances(task_vars or {})
+        past = past_runs(environment) if args["exclusive"] else []
+        left = unfinished(past, set_aside=args["set_aside"])
+        _refuse(args, past, left, circumstances)
+        directory = _make_directory(environment, args["verb"], opened_at)
         about = {
             "id": directory.name, "verb": args["verb"], "environment": args["environment"], "opened_at": iso(opened_at),
             "operator": args["operator"] or _operator(), "check_mode": bool(self._task.check_mode),
+            "resumes": args["resume"] or None, "set_aside": args["set_aside"] or None,
         }  # fmt: skip
-        text = canonical(plain(about | self._circumstances(task_vars or {}))) + "\n"
+        text = canonical(plain(about | circumstances)) + "\n"
         _write(directory / "manifest.json", text)
-        return result | {
-            "changed": False, "run_opened": True, "dir": str(directory), "lock": lock, "manifest_sha256": digest(text),
-            **{key: about[key] for key in ("id", "verb", "environment", "opened_at")},
+        return result | about | {
+            "changed": False, "run_opened": True, "dir": str(directory), "manifest_sha256": digest(text),
+            "exclusive": args["exclusive"], "unfinished": [run.id for run in left], "durations_s": last_durations(past),
+            "inventory": [str(path) for path in context.CLIARGS.get("inventory") or ()],
         }  # fmt: skip
 
     def _circumstances(self, task_vars: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,32 +104,57 @@ class ActionModule(ActionBase):
         }
 
 
-def _make_directory(args: Mapping[str, Any], opened_at: datetime) -> Path:
+def _check_names(args: Mapping[str, Any]) -> None:
     for name in ("verb", "environment"):
         if not args[name].replace("-", "").replace("_", "").isalnum():
             raise AnsibleActionFail(f"run_{name} is {args[name]!r}: use letters, digits, - and _ only")
+
+
+def _refuse(
+    args: Mapping[str, Any], past: Sequence[PastRun], left: Sequence[PastRun], circumstances: Mapping[str, Any]
+) -> None:
+    """A run never starts afresh over one that did not come to its end: it goes on with it, or takes it back."""
+    if args["set_aside"] and args["set_aside"] not in [run.id for run in past]:
+        raise AnsibleActionFail(f"run_set_aside is {args['set_aside']!r}, which is no run of this environment")
+    resumed = next((run for run in left if run.id == args["resume"]), None)
+    if args["resume"] and resumed is None:
+        raise AnsibleActionFail(
+            f"resume is {args['resume']!r}, which is no unfinished run of this environment. "
+            f"Unfinished are: {', '.join(run.id for run in left) or 'none'}"
+        )
+    if resumed and (reasons := against_resuming(resumed, circumstances)):
+        raise AnsibleActionFail(f"run {resumed.id} cannot be resumed: {'; '.join(reasons)}. {_way_back(resumed)}")
+    if resumed and resumed.alive:
+        raise AnsibleActionFail(f"run {resumed.id} is still at work: end it first")
+    if left and not resumed and not args["settles"]:
+        raise AnsibleActionFail("\n".join([*map(_unfinished, left), _way_back(left[-1])]))
+
+
+def _unfinished(run: PastRun) -> str:
+    ended = "was interrupted" if run.interrupted else "went back, but not wholly"
+    how = run.problem or ("is still at work" if run.alive else ended)
+    steps = ", ".join(f"{name} ({state})" for name, state in run.steps.items())
+    opened = f"opened at {run.opened_at} by {run.manifest.get('operator')}"
+    return f"Run {run.id}, {opened}, {how}. Its steps: {steps or 'unknown'}."
+
+
+def _way_back(run: PastRun) -> str:
+    resume = f" Or go on with it: the same command as before, with -e resume={run.id}." if run.may_be_resumed else ""
+    return (
+        f"Go back to what it found: ansible-playbook playbooks/rollback.yml.{resume} When a person has brought the "
+        f"environment in order, and answers for it: -e run_set_aside={run.id}; that is recorded."
+    )
+
+
+def _make_directory(environment: Path, verb: str, opened_at: datetime) -> Path:
     stamp = opened_at.strftime("%Y%m%dT%H%M%SZ")
-    directory = Path(args["artifacts_dir"]) / args["environment"] / f"{stamp}-{args['verb']}-{secrets.token_hex(2)}"
+    directory = environment / f"{stamp}-{verb}-{secrets.token_hex(2)}"
     try:
         directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.mkdir(mode=0o700)
     except OSError as fault:
         raise AnsibleActionFail(f"no evidence can be written to {directory}: {fault.strerror}") from fault
     return directory
-
-
-def _free_lock(path: Path) -> str:
-    """The lock's path when nobody holds it. The callback takes it: it lives as long as the playbook does."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as fault:
-        raise AnsibleActionFail(
-            f"another run is changing this environment (it holds {path}): wait for its end"
-        ) from fault
-    finally:
-        os.close(descriptor)
-    return str(path)
 
 
 def _operator() -> str:
@@ -145,11 +183,22 @@ def _version(distribution: str) -> str | None:
 
 
 def _project() -> dict[str, Any]:
-    """The commit of this project and whether it was changed since; empty where there is no repository."""
+    """The commit of this project, whether it was changed since, and the digest of its code."""
     directory = os.path.dirname(constants.CONFIG_FILE) if constants.CONFIG_FILE else os.getcwd()
     commit = _git(directory, ["rev-parse", "HEAD"])
     changes = _git(directory, ["status", "--porcelain"]) if commit else None
-    return {"git_sha": commit, "dirty": None if changes is None else bool(changes)}
+    dirty = None if changes is None else bool(changes)
+    return {"git_sha": commit, "dirty": dirty, "code_sha256": _code(Path(directory))}
+
+
+def _code(project: Path) -> str:
+    files = (path for name in CODE for path in sorted([project / name, *(project / name).rglob("*")]))
+    code = {
+        str(path.relative_to(project)): digest(path.read_bytes())
+        for path in files
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    return digest(canonical(code))
 
 
 def _git(directory: str, arguments: Iterable[str]) -> str | None:

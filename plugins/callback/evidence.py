@@ -13,6 +13,8 @@ description:
     unreachable host and decision is masked and appended to C(journal.jsonl) in the directory of the run.
   - At the end of a playbook that opened a run it prints whether the run is go or no-go, each blocking finding, and
     where the evidence lies. A playbook that opens no run is left alone.
+  - When the playbook is ended from outside (Ctrl-C, SIGTERM), it closes the evidence as interrupted, and says what to
+    type next. A process that is killed cannot; its journal is no longer held by anybody, and the next run sees that.
   - It decides nothing. Should it break, it says so in a place where the gate finds it, and the gate refuses.
   - Secrets are known from the variables of the play, by the names of the variables, and are hidden in whatever
     encoding.
@@ -20,9 +22,10 @@ requirements:
   - enable in configuration - C(callbacks_enabled = evidence)
 """
 
-import fcntl
+import atexit
 import functools
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +41,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
+from ansible.module_utils.cutover.closing import close_run
 from ansible.module_utils.cutover.evidence import (
     ATTESTATION,
     JOURNAL_NAME,
@@ -47,9 +51,10 @@ from ansible.module_utils.cutover.evidence import (
     entries,
     whole_decision,
 )
-from ansible.module_utils.cutover.journal import Journal
+from ansible.module_utils.cutover.journal import Journal, hold, read_journal, utc_now
 from ansible.module_utils.cutover.masking import Masker, find_secrets
 from ansible.module_utils.cutover.naming import Resolver, names_in, own
+from ansible.module_utils.cutover.read_runs import read_run
 from ansible.module_utils.cutover.report import Line, summary
 
 HOSTS_SEARCHED_FOR_SECRETS = 100
@@ -80,7 +85,8 @@ class CallbackModule(CallbackBase):
         self._opened: dict[str, Any] = {}
         self._closed: dict[str, Any] | None = None
         self._broken: str | None = None
-        self._lock: int | None = None
+        self._held: int | None = None
+        self._ending: str | None = None
         self._play: Any = None
         self._secrets: set[str] = set()
         self._unresolved = False
@@ -94,6 +100,8 @@ class CallbackModule(CallbackBase):
 
     @_guarded
     def v2_playbook_on_play_start(self, play: Any) -> None:
+        if self._play is None:
+            self._be_told_of_signals()
         self._play = play
         self._learn_secrets()
 
@@ -116,12 +124,8 @@ class CallbackModule(CallbackBase):
         self._record(result, unreachable=True)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        try:
-            self._say(summary(self._opened, self._closed, self._incidents, self._broken, cwd=os.getcwd()))
-        except Exception as fault:  # noqa: BLE001 - the summary must not hide that there is none
-            self.broke(f"summary: {type(fault).__name__}: {fault}")
-            self._display.display("NO-GO: the summary could not be made; see the warning above.")
-        self._release()
+        atexit.unregister(self._interrupted)
+        self._summarise()
 
     # --- what we do with it ---
 
@@ -147,8 +151,8 @@ class CallbackModule(CallbackBase):
         self._append(
             "opened", {key: opened[key] for key in ("id", "verb", "environment", "opened_at", "manifest_sha256")}
         )
-        if opened.get("lock"):
-            self._acquire(opened["lock"])
+        self._held = hold(self._journal.path)
+        atexit.register(self._interrupted)
 
     def _record(self, result: Any, *, failed: bool = False, unreachable: bool = False, ignored: bool = False) -> None:
         if self._unresolved and (result.is_changed() or "ansible_facts" in result.result):
@@ -158,6 +162,8 @@ class CallbackModule(CallbackBase):
             if task.role == "run" and kind == "change":
                 continue  # writing down what happened is not a change of the system
             masked = bounded(self._masker.mask(data))
+            if kind == "found" and masked != bounded(data):
+                raise RuntimeError("what the run found holds something that is masked: nobody could go back to it")
             if kind in ("failure", "unreachable"):
                 self._incidents.append({"kind": kind, **masked})
             if kind == "decision":
@@ -196,18 +202,47 @@ class CallbackModule(CallbackBase):
             self._unresolved = self._unresolved or search.unresolved
         self._masker = Masker(self._secrets, readable=readable)
 
-    def _acquire(self, path: str) -> None:
-        """Hold the environment's lock for as long as this process lives: the kernel frees it when we are killed."""
-        self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as fault:
-            raise RuntimeError(f"another run holds {path}") from fault
+    # --- the end ---
 
-    def _release(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    def _be_told_of_signals(self) -> None:
+        """End on SIGTERM as Ansible does on Ctrl-C, workers included, and remember which of the two it was."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.getsignal(number)
+            if callable(before):
+                signal.signal(number, functools.partial(self._end, before))
+
+    def _end(self, before: Callable[[int, Any], None], number: int, frame: Any) -> None:
+        self._ending = signal.Signals(number).name
+        before(signal.SIGINT, frame)
+
+    def _interrupted(self) -> None:
+        """Close what was opened when Ansible exits without having come to the end of the playbook."""
+        if self._journal is None or self._closed is not None:
+            return
+        cause = f"interrupted by {self._ending}" if self._ending else "the playbook ended by an error before its end"
+        try:
+            # The signal may have come while a record was being written.
+            records = read_journal(self._journal.path, torn_end=True)
+            self._journal.go_on_after(records)
+            records.append(self._journal.append("interrupted", {"cause": cause}))
+            self._closed = close_run(
+                self._opened, records, problems=[cause], required_gates=[], context={}, now=utc_now()
+            )[0]
+        except Exception as fault:  # noqa: BLE001 - then the journal without an end says it
+            self.broke(f"interrupted: {type(fault).__name__}: {fault}")
+        self._summarise()
+
+    def _summarise(self) -> None:
+        try:
+            # Nobody writes from here on: the next run may begin.
+            if self._held is not None:
+                os.close(self._held)
+                self._held = None
+            run = read_run(self._opened["dir"]) if self._opened else None
+            self._say(summary(self._opened, self._closed, self._incidents, self._broken, run=run, cwd=os.getcwd()))
+        except Exception as fault:  # noqa: BLE001 - the summary must not hide that there is none
+            self.broke(f"summary: {type(fault).__name__}: {fault}")
+            self._display.display("NO-GO: the summary could not be made; see the warning above.")
 
     def _say(self, lines: list[Line]) -> None:
         for line in lines:

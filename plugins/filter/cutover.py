@@ -70,11 +70,16 @@ def migration_targets(targets: Sequence[Mapping[str, Any]], release: str) -> lis
     ]
 
 
-def revisions_before(answers: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The revision that each target's migration tool has told; raises ``ValueError`` where it is not certain."""
+def revisions_before(told: Sequence[str], targets: Sequence[Mapping[str, Any]], needed: bool = True) -> list[str]:
+    """The revision that each target's migration tool has told. Where that is not certain: none at all, or, when it is
+    ``needed``, ``ValueError``."""
     patterns = [revision_pattern(target.get("revision_pattern", ALEMBIC_LINE)) for target in targets]
-    told = ["\n".join(answer["stdout_lines"]) for answer in answers]
-    return [revision_before(stdout, pattern) for stdout, pattern in zip(told, patterns, strict=True)]
+    try:
+        return [revision_before(stdout, pattern) for stdout, pattern in zip(told, patterns, strict=True)]
+    except ValueError:
+        if needed:
+            raise
+        return []
 
 
 def instance_targets(
@@ -85,6 +90,29 @@ def instance_targets(
     if missing:
         raise ValueError(f"{', '.join(missing)}: no {instance}. Declare the URL of the host's own instance")
     return [{"name": host, "address": str(hostvars[host][instance]).rstrip("/") + path} for host in hosts]
+
+
+def ways_back(ways: Sequence[Mapping[str, Any]], begun: Sequence[str] | None) -> list[str]:
+    """What to take, in this order, to undo the steps that were begun; everything when nobody knows which were."""
+    return [str(way["taken"]) for way in ways if begun is None or set(way["undoes"]) & set(begun)]
+
+
+def steps_ahead(
+    steps: Mapping[str, Mapping[str, Any]],
+    components: Sequence[str],
+    done: Sequence[str],
+    durations_s: Mapping[str, float],
+) -> list[str]:
+    """One line for each step that these components imply: whether it is ahead, how long it took, how it is undone."""
+    lines = []
+    for name, step in steps.items():
+        if step.get("component") not in (None, *components):
+            continue
+        took = f"took {durations_s[name]:.0f} s" if name in durations_s else "not timed yet"
+        state = "done before, verified" if name in done else took
+        way_back = f"undone by: {step['undo']}" if step.get("reversible", True) else f"NO WAY BACK: {step['undo']}"
+        lines.append(f"{name} ({state}); {way_back}")
+    return lines
 
 
 def _demand(argv: str, targets: Sequence[Mapping[str, Any]]) -> None:
@@ -109,6 +137,8 @@ class FilterModule:
         functions = (
             environment_lines,
             each_with,
+            steps_ahead,
+            ways_back,
             named,
             command_targets,
             migration_targets,

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from cutover.journal import read_journal
+from cutover.journal import Journal, hold, read_journal
 
 PROJECT = Path(__file__).resolve().parents[2]
 SECRET = "Tr0ub4dor&3/+ü"
@@ -120,8 +120,9 @@ def play(tmp_path: Path) -> Play:
         after_gate: list[dict[str, Any]] | None = None,
         cwd: Path | None = None,
         command: list[str] | None = None,
+        verb: str = "readiness",
     ) -> Ended:
-        _write_project(tmp_path, verdicts, variables or {}, hosts or {}, before_gate or [], after_gate or [])
+        _write_project(tmp_path, verdicts, variables or {}, hosts or {}, before_gate or [], after_gate or [], verb)
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
         environment |= {"ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"}
         playbook = command or [str(Path(sys.executable).parent / "ansible-playbook")]
@@ -136,7 +137,7 @@ def play(tmp_path: Path) -> Play:
 
 def _write_project(
     project: Path, verdicts: dict[str, Any], variables: dict[str, Any], hosts: dict[str, Any],
-    before_gate: list[dict[str, Any]], after_gate: list[dict[str, Any]],
+    before_gate: list[dict[str, Any]], after_gate: list[dict[str, Any]], verb: str,
 ) -> None:  # fmt: skip
     components = {
         "run_components": ["alpha", "beta"], "run_environment": "staging",
@@ -158,7 +159,7 @@ def _write_project(
     steps = [include["verify"], *before_gate, include["gate"] | {"vars": {"run_gate": "readiness"}}, *after_gate]
     _dump(project / "play.yml", [{
         "hosts": "localhost", "gather_facts": False, "tasks": [
-            include["open"] | {"vars": {"run_verb": "readiness"}},
+            include["open"] | {"vars": {"run_verb": verb}},
             {"block": steps, "always": [include["close"] | {"vars": {"run_required_gates": ["readiness"]}}]},
         ],
     }])  # fmt: skip
@@ -443,15 +444,127 @@ def test_hostile_answers_stay_text_in_every_report(play: Play) -> None:
     assert not any("<script" in line for line in tables)
 
 
-def test_a_second_changing_run_of_an_environment_waits_for_the_first(play: Play, tmp_path: Path) -> None:
-    fcntl = pytest.importorskip("fcntl")
-    (tmp_path / "artifacts/staging").mkdir(parents=True)
-    with (tmp_path / "artifacts/staging/.lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        ended = play(GOOD, "-e", "run_exclusive=true")
-    assert ended.code == 2
-    assert "another run is changing this environment" in " ".join(ended.output.split())
-    assert play(GOOD, "-e", "run_exclusive=true").code == 0
+# --- one run at a time, and what it leaves behind --------------------------------------------------------------------
+
+BEGIN = {"run_step": {"run": "{{ run_current }}", "name": "shift", "state": "begun", "undo": "traffic back"}}
+NOTE = {"run_note": {"facts": {"release_from": {"version": "1.0.0"}}}}
+
+
+@pytest.fixture
+def change(play: Play, tmp_path: Path) -> Play:
+    """A run that takes the environment in hand: its lock is on localhost."""
+
+    def run(*arguments: str, **more: Any) -> Ended:
+        lock = {"run_lock_hosts": ["localhost"], "run_lock_path": str(tmp_path / "cutover.lock")}
+        return play(more.pop("verdicts", GOOD), *arguments, verb=more.pop("verb", "cutover"), variables=lock, **more)
+
+    return run
+
+
+def test_a_run_that_came_to_its_end_leaves_the_environment_to_the_next(change: Play, tmp_path: Path) -> None:
+    ended = change(before_gate=[NOTE, BEGIN])
+    assert ended.code == 0, ended.output
+    assert ended.records("step") == [{"name": "shift", "state": "begun", "undo": "traffic back", "reversible": True}]
+    assert ended.records("found") == [{"facts": {"release_from": {"version": "1.0.0"}}}]
+    assert not (tmp_path / "cutover.lock").exists()
+    assert change().code == 0
+
+
+def test_nobody_starts_afresh_over_a_run_that_changed_something_and_failed(change: Play, tmp_path: Path) -> None:
+    fail = {"ansible.builtin.fail": {"msg": "on purpose"}}
+    left = change(before_gate=[BEGIN, fail]).dir.name
+    assert json.loads((tmp_path / "cutover.lock").read_text())["id"] == left
+    refused = change()
+    said = " ".join(refused.output.split())
+    assert refused.code == 2
+    assert f"Run {left}" in said
+    assert "shift (begun)" in said
+    assert "playbooks/rollback.yml" in said
+    assert len(refused.dirs) == 1, "nothing was opened"
+    assert change("-e", f"run_set_aside={left}").code == 0
+    assert change().code == 0, "it stays set aside"
+
+
+def test_a_rollback_that_goes_well_settles_what_was_left(change: Play) -> None:
+    change(before_gate=[BEGIN, {"ansible.builtin.fail": {"msg": "on purpose"}}])
+    settled = change(verb="rollback", before_gate=[BEGIN])
+    assert settled.code == 0, settled.output
+    assert change().code == 0
+
+
+def test_a_run_that_failed_before_it_changed_anything_leaves_nothing_behind(change: Play, tmp_path: Path) -> None:
+    assert change(before_gate=[{"ansible.builtin.fail": {"msg": "on purpose"}}]).code == 2
+    assert not (tmp_path / "cutover.lock").exists()
+    assert change().code == 0
+
+
+def test_a_step_in_which_something_failed_is_never_done(change: Play) -> None:
+    rescued = {"block": [{"ansible.builtin.fail": {"msg": "on purpose"}}], "rescue": [{"meta": "noop"}]}
+    done = {"run_step": BEGIN["run_step"] | {"state": "done"}}
+    ended = change(before_gate=[BEGIN, rescued, done])
+    assert "the step shift is not done: localhost: ansible.builtin.fail: on purpose" in " ".join(ended.output.split())
+    assert [step["state"] for step in ended.records("step")] == ["begun"]
+
+
+def test_a_step_without_a_way_back_begins_only_when_it_was_acknowledged(change: Play) -> None:
+    final = {
+        "run_step": BEGIN["run_step"]
+        | {"reversible": False, "acknowledged": "{{ run_acknowledged_steps | default([]) }}"}
+    }
+    refused = change(before_gate=[final])
+    assert refused.code == 2
+    assert "the step shift cannot be undone" in refused.output
+    assert refused.records("step") == []
+    assert change("-e", '{"run_acknowledged_steps": ["shift"]}', before_gate=[final]).code == 0
+
+
+def test_the_lock_of_another_controller_is_never_guessed_to_be_dead(change: Play, tmp_path: Path) -> None:
+    lock = tmp_path / "cutover.lock"
+    owner = {"id": "20200101T000000Z-cutover-abcd", "verb": "cutover", "operator": "alice", "controller": "far",
+             "environment": "staging", "opened_at": "2020-01-01T00:00:00Z", "dir": "/elsewhere"}  # fmt: skip
+    lock.write_text(json.dumps(owner))
+    refused = change()
+    said = " ".join(refused.output.split())
+    assert refused.code == 2
+    assert f"in the hands of cutover {owner['id']}, by alice on far since 2020-01-01T00:00:00Z" in said
+    assert "cannot be seen from here" in said
+    assert json.loads(lock.read_text()) == owner
+    broken = change("-e", f"run_lock_break={owner['id']}")
+    assert broken.code == 0, broken.output
+    assert broken.records("lock")[0]["how"] == "broken on request, its owner being out of sight"
+    assert broken.records("lock")[0]["from"] == owner
+
+
+def test_a_run_whose_process_lives_is_never_broken_into_unasked(change: Play, tmp_path: Path) -> None:
+    journal = tmp_path / "elsewhere/20200101T000000Z-cutover-abcd/journal.jsonl"
+    journal.parent.mkdir(parents=True)
+    Journal(path=journal, run=journal.parent.name).append("opened", {})
+    owner = {"id": journal.parent.name, "dir": str(journal.parent), "controller": "here"}
+    (tmp_path / "cutover.lock").write_text(json.dumps(owner))
+    descriptor = hold(journal)
+    assert "Its process is at work" in " ".join(change().output.split())
+    os.close(descriptor)
+    (journal.parent / "manifest.json").write_text("{}")
+    assert change().records("lock")[0]["how"] == "taken over from a dead owner"
+
+
+def test_a_killed_controller_is_known_by_its_journal_and_an_interrupted_one_closes_its_evidence(
+    change: Play,
+) -> None:
+    for signal, says in (("KILL", ""), ("TERM", "interrupted by SIGTERM"), ("INT", "interrupted by SIGINT")):
+        # The playbook's own process: the parent of the worker that asks.
+        controller = "{{ lookup('ansible.builtin.pipe', 'cut -d\" \" -f4 /proc/$PPID/stat') }}"
+        script = f"kill -{signal} {controller}; sleep 2"
+        ended = change(before_gate=[BEGIN, {"ansible.builtin.shell": script}])
+        assert ended.code != 0
+        assert read_journal(ended.dir / "journal.jsonl")[-1]["kind"] == ("interrupted" if says else "step")
+        if says:
+            assert says in ended.output
+            assert ended.decision["verdict"] == "no-go"
+            assert f"-e resume={ended.dir.name}" in " ".join(ended.output.split())
+        refused = change()
+        assert "was interrupted" in " ".join(refused.output.split())
+        assert change(verb="rollback", before_gate=[BEGIN]).code == 0
 
 
 def test_a_playbook_that_opens_no_run_is_left_alone(play: Play, tmp_path: Path) -> None:

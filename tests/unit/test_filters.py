@@ -139,15 +139,39 @@ def test_a_database_is_asked_for_the_heads_of_a_release_and_is_told_nothing_that
 
 
 def test_the_way_back_leads_to_the_revision_that_was_told() -> None:
-    answers = [{"stdout_lines": ["0002 (head)"]}, {"stdout_lines": ["at 17"]}, {"stdout_lines": []}]
+    told = ["0002 (head)", "at 17", ""]
     targets = [{"name": "shop"}, {"name": "stock", "revision_pattern": r"^at (\d+)$"}, {"name": "new"}]
-    assert FILTERS["revisions_before"](answers, targets) == ["0002", "17", "base"]
+    assert FILTERS["revisions_before"](told, targets) == ["0002", "17", "base"]
 
 
 @pytest.mark.parametrize("lines", [["no such table"], ["ERROR: timed out", ""], ["0002", "0003"]], ids=str)
 def test_the_way_back_never_drops_a_schema_because_the_tool_was_not_understood(lines: list[str]) -> None:
+    told = ["\n".join(lines)]
     with pytest.raises(AnsibleFilterError, match="revisions_before"):
-        FILTERS["revisions_before"]([{"stdout_lines": lines}], [{"name": "shop"}])
+        FILTERS["revisions_before"](told, [{"name": "shop"}])
+    assert FILTERS["revisions_before"](told, [{"name": "shop"}], needed=False) == []
+
+
+def test_just_what_was_begun_is_undone_and_everything_when_nobody_knows() -> None:
+    ways = [
+        {"taken": "traffic/rollback", "undoes": ["share", "shift"]},
+        {"taken": "release/rollback", "undoes": ["start"]},
+    ]
+    assert FILTERS["ways_back"](ways, ["stage", "shift"]) == ["traffic/rollback"]
+    assert FILTERS["ways_back"](ways, []) == []
+    assert FILTERS["ways_back"](ways, None) == ["traffic/rollback", "release/rollback"]
+
+
+def test_a_plan_says_of_each_step_how_long_it_took_and_how_it_is_undone() -> None:
+    steps = {
+        "migrate": {"component": "migrations", "undo": "nothing", "reversible": False},
+        "shift": {"undo": "back"},
+        "schedulers": {"component": "schedulers", "undo": "stopped"},
+    }
+    assert FILTERS["steps_ahead"](steps, ["migrations"], ["shift"], {"migrate": 2.4}) == [
+        "migrate (took 2 s); NO WAY BACK: nothing",
+        "shift (done before, verified); undone by: back",
+    ]
 
 
 def test_targets_that_declare_no_command_are_all_named() -> None:

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read the runs of an environment from their directories."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .evidence import JOURNAL_NAME
+from .journal import JournalBroken, is_held, read_journal
+from .runs import PastRun, verb_of
+
+
+def past_runs(environment: Path | str, *, besides: str | None = None) -> list[PastRun]:
+    """The runs below ``<artifacts>/<environment>/``, oldest first, without the one named ``besides``."""
+    folder = Path(environment)
+    directories = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    runs = [read_run(path) for path in directories if path.name != besides and verb_of(path.name)]
+    return sorted(runs, key=lambda run: (run.opened_at, run.id))
+
+
+def read_run(directory: Path | str) -> PastRun:
+    """A run from its directory; what cannot be read or believed becomes its ``problem``."""
+    directory = Path(directory)
+    journal = directory / JOURNAL_NAME
+    about: dict[str, Any] = {"id": directory.name, "directory": str(directory), "verb": verb_of(directory.name)}
+    if not journal.exists():
+        return PastRun(**about)  # killed before anything was recorded, and so before anything was done
+    try:
+        alive = is_held(journal)
+        records = read_journal(journal, torn_end=True)
+        manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
+        closed = [record["data"] for record in records if record["kind"] == "closed"]
+    except (OSError, ValueError, JournalBroken) as fault:
+        return PastRun(**about, problem=f"its evidence cannot be believed: {fault}")
+    if records[0]["run"] != directory.name:
+        return PastRun(**about, problem=f"its journal is of run {records[0]['run']}")
+    verdict = str(closed[-1].get("verdict")) if closed else None
+    return PastRun(**about, manifest=manifest, records=records, verdict=verdict, alive=alive)

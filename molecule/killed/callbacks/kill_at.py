@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kill the controller, as a loss of power does: KILL_AT=migrate:begun, KILL_AT=migrate:done, KILL_AT=migrate:inside.
+
+`inside` is shortly after the task began that does the step's work; the worker that runs it is left to itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = """
+name: kill_at
+type: aggregate
+short_description: Kill the controller at a step
+description: For the scenario that proves that nothing is lost then.
+"""
+
+INSIDE_S = 0.4
+# The task that does the work of each step.
+WORK = {
+    "stage": "archive_unpack | Unpack",
+    "stage_environment": "stage | Write the release's environment file beside the one in force",
+    "back_up": "postgres_take | Back every declared database up, and read each backup back",
+    "migrate": "alembic_switch | Upgrade to the release's head",
+    "environment": "switch | Put the release's environment file in force",
+    "start": "supervisor | Bring the programs into the declared state",
+    "share": "haproxy_share | Weigh the new pool's servers for their share, beside the old ones",
+    "shift": "haproxy_send | Let one pool take every new request, and drain the others",
+    "schedulers": "supervisor | Bring the programs into the declared state",
+}
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "kill_at"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._step, _, self._when = os.environ.get("KILL_AT", "").partition(":")
+        self._begun = False
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        step = result.result.get("step") or {}
+        if step.get("name") != self._step:
+            return
+        self._begun = step["state"] == "begun"
+        if step["state"] == self._when:
+            self._kill()
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        if self._begun and self._when == "inside" and task.get_name().endswith(WORK[self._step]):
+            threading.Timer(INSIDE_S, self._kill).start()
+
+    def _kill(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)

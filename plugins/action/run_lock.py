@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take an environment in hand, or leave it, by a file that every controller sees."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import ansible.module_utils
+from ansible import constants
+from ansible.plugins.action import ActionBase
+
+# Ansible hands the project's module_utils to modules only; plugins have to look there themselves.
+ansible.module_utils.__path__ += [
+    path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
+]
+
+from ansible.module_utils.cutover.locking import fate_of, refused
+
+
+class ActionModule(ActionBase):
+    """The file names a run; whether that run lives is told by its journal, which its process holds while it lives."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        args = dict(self._task.args)
+        run, broken = args.pop("run"), str(args.pop("break", None) or "")
+        settles = list(args.pop("settles", None) or ())
+        args["owner"] = {key: str(run[key]) for key in ("id", "verb", "environment", "operator", "opened_at", "dir")}
+        args["owner"]["controller"] = socket.gethostname()
+        done = self._execute_module(module_name="run_lock", module_args=args, task_vars=task_vars)
+        holder = done.get("held_by")
+        if done.get("failed") or done.get("unreachable") or not holder:
+            return result | done
+        how, why_not = self._may_replace(holder, broken, settles)
+        if why_not:
+            return result | {"failed": True, "changed": False, "msg": refused(holder, why_not), "held_by": holder}
+        args["replaces"] = holder["id"]
+        done = self._execute_module(module_name="run_lock", module_args=args, task_vars=task_vars)
+        if done.get("held_by"):
+            reason = "it was quicker than this run"
+            return result | {"failed": True, "changed": False, "msg": refused(done["held_by"], reason)}
+        return result | done | {"lock": {"path": args["path"], "how": how, "from": holder}}
+
+    def _may_replace(self, holder: Mapping[str, Any], broken: str, settles: list[str]) -> tuple[str, str]:
+        """How the lock comes into our hands, or why it must not."""
+        fate = fate_of(holder)
+        if broken and broken == holder.get("id"):
+            return f"broken on request, its owner being {fate}", ""
+        if fate == "dead" or holder.get("id") in settles:
+            return "taken over from a dead owner", ""
+        return "", fate

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Say that a step of a run begins, or that it is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import ansible.module_utils
+from ansible import constants
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+# Ansible hands the project's module_utils to modules only; plugins have to look there themselves.
+ansible.module_utils.__path__ += [
+    path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
+]
+
+from ansible.module_utils.cutover.evidence import ATTESTATION, read_evidence
+from ansible.module_utils.cutover.runs import BEGUN, DONE
+
+
+def argument_spec() -> dict[str, Any]:
+    """The options, as the module of the same name documents them."""
+    return {
+        "run": {"type": "dict", "required": True},
+        "name": {"type": "str", "required": True},
+        "state": {"type": "str", "required": True, "choices": [BEGUN, DONE]},
+        "undo": {"type": "str", "required": True},
+        "reversible": {"type": "bool", "default": True},
+        "acknowledged": {"type": "list", "elements": "str", "default": []},
+    }
+
+
+class ActionModule(ActionBase):
+    """A step that cannot be undone begins only when it was acknowledged; one in which anything failed is never done."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(argument_spec())
+        name, state = args["name"], args["state"]
+        if state == BEGUN and not args["reversible"] and name not in args["acknowledged"]:
+            raise AnsibleActionFail(
+                f"the step {name} cannot be undone ({args['undo']}), so nothing goes on from here by itself. To take "
+                f'it, knowing that no way leads back: -e \'{{"run_acknowledged_steps": ["{name}"]}}\''
+            )
+        if state == DONE:
+            _refuse_what_failed(args["run"], name)
+        step = {"name": name, "state": state, "undo": args["undo"], "reversible": args["reversible"]}
+        return result | {"changed": False, "step": step}
+
+
+def _refuse_what_failed(run: Mapping[str, Any], name: str) -> None:
+    records, problems = read_evidence(run["dir"], run["id"], os.environ.get(ATTESTATION))
+    if problems:
+        raise AnsibleActionFail(f"nothing proves that the step {name} is done: {problems[0]}")
+    if failed := list(dict.fromkeys(_failed_since(records, name))):
+        raise AnsibleActionFail(f"the step {name} is not done: {'; '.join(failed)}")
+
+
+def _failed_since(records: Sequence[Mapping[str, Any]], name: str) -> Iterator[str]:
+    begun = max((r["seq"] for r in records if r["kind"] == "step" and r["data"]["name"] == name), default=0)
+    for record in records:
+        if record["seq"] > begun and record["kind"] in ("failure", "unreachable"):
+            data = record["data"]
+            yield f"{data['host']}: {data['task']}: {data['message']}"
