@@ -107,7 +107,7 @@ def create_like(admin: Connection, model: Database, name: str) -> Database:
     parts = [
         sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)),
         sql.SQL("OWNER {}").format(sql.Identifier(model.owner)),
-        sql.SQL("TABLESPACE {}").format(sql.Identifier(made["tablespace"])),
+        *_tablespace(admin, made["tablespace"]),
         sql.SQL("ENCODING {}").format(sql.Literal(made["encoding"])),
         *(
             sql.SQL("{} {}").format(sql.SQL(option), sql.Literal(made[part]))
@@ -118,6 +118,19 @@ def create_like(admin: Connection, model: Database, name: str) -> Database:
     ]
     admin.execute(sql.SQL(" ").join(parts))
     return must_be_there(admin, name)
+
+
+def _tablespace(admin: Connection, name: str) -> Iterator[sql.Composable]:
+    """Naming the one that it would get by itself needs a right that nobody has by itself."""
+    (usual,) = one_row(
+        admin,
+        """
+        SELECT spcname FROM pg_database JOIN pg_tablespace ON pg_tablespace.oid = dattablespace
+        WHERE datname = 'template0'
+        """,
+    )
+    if name != usual:
+        yield sql.SQL("TABLESPACE {}").format(sql.Identifier(name))
 
 
 _LOCALE: dict[str, LiteralString] = {

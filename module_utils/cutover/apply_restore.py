@@ -37,7 +37,7 @@ from .apply_database import (
     set_setting,
 )
 from .backup import sha256_of
-from .checks import CannotObserve, Known, judge
+from .checks import judge
 from .command import CannotRun
 from .observe_postgres import connection_parameters
 from .observe_rows import Digest, Rows, at_one_moment, compare, digests
@@ -241,34 +241,40 @@ class Restorer:
             rows = at_one_moment(connection)
             counted = {name: rows.digest(name, ())[0] for name in in_dump if name in rows.tables}
             whole = {name: count for name, count in in_dump.items() if not _of_extension(rows, name)}
-        amcheck, ran = self._amcheck(new)
+        amcheck, not_run = self._amcheck(new)
         self.story.verdict = Verdict(
             component="restore",
             subject=self.options["name"],
             address=self.options["address"],
             took_ms=sum(command["took_ms"] for command in self.programs.done),
             findings=judge(
-                restored_checks(self.options["min_tables"], amcheck_ran=ran),
+                restored_checks(self.options["min_tables"], amcheck=not not_run),
                 Restored(in_dump=whole, in_database=counted, amcheck=amcheck),
                 reachable_remedy="",
             ),
-            recorded={"dump": str(self.dump.path), "sha256": self.dump.sha256, "tables": len(in_dump)},
+            recorded={
+                "dump": str(self.dump.path),
+                "sha256": self.dump.sha256,
+                "tables": len(in_dump),
+                "rows": sum(in_dump.values()),
+                "amcheck": not_run or "run",
+            },
         )
         if not self.story.verdict.ok:
             wrong = [finding.check for finding in self.story.verdict.findings if not finding.ok]
             raise CannotRestore(f"the restored database is not what the dump holds ({', '.join(wrong)}).")
 
-    def _amcheck(self, new: Database) -> tuple[Known[str], bool]:
-        """``pg_amcheck``'s complaint, empty where there is none, and whether it was run."""
+    def _amcheck(self, new: Database) -> tuple[str, str]:
+        """``pg_amcheck``'s complaint, empty where there is none; and why it was not run, empty where it was."""
         with connected(self.options, new.name) as connection:
             (installed,) = one_row(connection, "SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'")
         if not installed:
-            return CannotObserve("the database has no extension amcheck"), False
+            return "", "not run: the database has no extension amcheck"
         try:
             sound, words = self.programs.amcheck(self._where(new.name))
         except CannotRun as reason:
-            return CannotObserve(str(reason)), False
-        return "" if sound else words, True
+            return "", f"not run: {reason}"
+        return "" if sound else words, ""
 
     # --- the swap
 
