@@ -29,7 +29,7 @@ notes:
     columns that the backup lacks. A changed row is one of each. Numbers that sequences gave out are not counted.
   - A column whose type was changed since the backup is compared as text. Where that differs, all rows do.
   - Logical replication slots and subscriptions stay with the database that is kept.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
 requirements: [psycopg >= 3.2]
 options:

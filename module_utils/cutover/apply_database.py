@@ -242,6 +242,15 @@ def connected(options: Options, database: str, *, autocommit: bool = False) -> I
             raise CannotRestore(f"{database!r}: {in_words(reason)}") from None
 
 
+def for_programs(parameters: Options, database: str) -> dict[str, str]:
+    """How PostgreSQL's programs connect: as we do, but for what only a newer libpq knows."""
+    told = {"host", "port", "user", "passfile", "sslmode", "sslrootcert", "gssencmode", "application_name"}
+    where = {name: str(value) for name, value in parameters.items() if name in told and value is not None}
+    if where.get("sslrootcert") == "system":
+        del where["sslrootcert"]
+    return {**where, "dbname": database}
+
+
 def in_words(reason: psycopg.Error) -> str:
     """The server's message, with its detail and its code."""
     words = (reason.diag.message_primary or str(reason)).strip()

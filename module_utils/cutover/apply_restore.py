@@ -27,6 +27,7 @@ from .apply_database import (
     dress_like,
     drop_own,
     end_sessions,
+    for_programs,
     in_words,
     mark,
     must_be_there,
@@ -177,7 +178,7 @@ class Restorer:
     def _restore(self, admin: Connection, present: Database, todo: Next) -> None:
         new = self._new_database(admin, present, todo)
         try:
-            self.programs.restore(self.dump.path, self._where(new.name), jobs=self.options["jobs"])
+            self.programs.restore(self.dump.path, for_programs(self.where, new.name), jobs=self.options["jobs"])
             self.dump.refuse_if_changed()
             self._check(new)
             mark(admin, new.name, self._mark(Stage.RESTORED, present, new).to_text())
@@ -226,14 +227,6 @@ class Restorer:
             facts=facts,
         )
 
-    def _where(self, database: str) -> dict[str, str]:
-        """How PostgreSQL's programs connect: as we do, but for what only a newer libpq knows."""
-        kept = {"host", "port", "user", "passfile", "sslmode", "sslrootcert", "gssencmode", "application_name"}
-        where = {name: str(value) for name, value in self.where.items() if name in kept and value is not None}
-        if where.get("sslrootcert") == "system":
-            del where["sslrootcert"]
-        return {**where, "dbname": database}
-
     def _check(self, new: Database) -> None:
         """Judge the restored database by what its dump holds; raises ``CannotRestore`` when it is not as that."""
         in_dump = self.programs.rows(self.dump.path)
@@ -271,7 +264,7 @@ class Restorer:
         if not installed:
             return "", "not run: the database has no extension amcheck"
         try:
-            sound, words = self.programs.amcheck(self._where(new.name))
+            sound, words = self.programs.amcheck(for_programs(self.where, new.name))
         except CannotRun as reason:
             return "", f"not run: {reason}"
         return "" if sound else words, ""

@@ -62,6 +62,11 @@ def names(database: str, suffix: str) -> Names:
     return Names(present=database, **{which: base + end for which, end in ends.items()})
 
 
+def named_for(database: str, end: str) -> str:
+    """A name for a database that is made for this one."""
+    return _fitting(database, MAX_NAME_BYTES - len(end)) + end
+
+
 def _fitting(name: str, most_bytes: int) -> str:
     whole = name.encode()
     if len(whole) <= most_bytes:
@@ -77,6 +82,7 @@ class Stage(StrEnum):
     RESTORED = "restored"  # all of the backup is in it, and was checked
     CLOSING = "closing"  # as before; and the present one may be closed to its clients
     KEPT = "kept"  # what the present one was
+    SCRATCH = "scratch"  # a backup is being tried out in it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +177,8 @@ def _finished(called: Names, present: Place, restored: Place | None, kept: Place
 
 # --- the dump --------------------------------------------------------------------------------------------------------
 
+# In the time zone of the host that dumped, which this is.
+_CREATED = re.compile(r"^; Archive created at (?P<at>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", re.MULTILINE)
 _DBNAME = re.compile(r"^; +dbname: (?P<name>.*)$", re.MULTILINE)
 _IDENTIFIER = r'(?:"(?:[^"]|"")+"|[^\s".(]+)'
 _COPY = re.compile(rf"COPY (?P<schema>{_IDENTIFIER})\.(?P<table>{_IDENTIFIER}) (?:\(.*\))? FROM stdin;\n", re.DOTALL)
@@ -183,6 +191,12 @@ def database_of(listing: str) -> str | None:
     """The database that was dumped, as ``pg_restore --list`` shows it: with spaces for line breaks."""
     found = _DBNAME.search(listing)
     return found["name"] if found else None
+
+
+def created_at(listing: str) -> float | None:
+    """When the dump was begun, in seconds since 1970; later writes are not in it."""
+    found = _CREATED.search(listing)
+    return time.mktime(time.strptime(found["at"], "%Y-%m-%d %H:%M:%S")) if found else None
 
 
 def refuse_another_database(listing: str, database: str) -> None:
@@ -437,11 +451,18 @@ class Restored:
 
     def differing(self) -> dict[str, list[int | None]]:
         """By table, the rows in the dump and in the database where they are not the same."""
-        return {
-            ".".join(table): [rows, self.in_database.get(table)]
-            for table, rows in sorted(self.in_dump.items())
-            if rows != self.in_database.get(table)
-        }
+        return differing_rows(self.in_dump, self.in_database)
+
+
+def differing_rows(
+    in_dump: Mapping[TableName, int], in_database: Mapping[TableName, int]
+) -> dict[str, list[int | None]]:
+    """By table, the rows in the dump and in the database where they are not the same."""
+    return {
+        ".".join(table): [rows, in_database.get(table)]
+        for table, rows in sorted(in_dump.items())
+        if rows != in_database.get(table)
+    }
 
 
 def restored_checks(min_tables: int, *, amcheck: bool) -> Iterator[Check[Restored]]:

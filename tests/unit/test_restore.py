@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from cutover.restore import (
     Restored,
     Stage,
     TableLoss,
+    created_at,
     database_of,
     difference,
     loss_of,
@@ -304,3 +306,11 @@ def test_a_program_that_is_not_there_is_named() -> None:
     for call in (programs.rows, programs.listing):
         with pytest.raises(CannotRestore, match="/nowhere/pg_restore could not be run"):
             call(Path("x.dump"))
+
+
+def test_when_a_dump_was_begun_is_read_from_its_listing() -> None:
+    now = int(time.time())
+    listing = f";\n; Archive created at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))} CET\n"
+    # At the end of summer time an hour comes twice.
+    assert created_at(listing) in (now, now - 3600, now + 3600)
+    assert created_at("") is None
