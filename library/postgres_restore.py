@@ -29,6 +29,8 @@ notes:
     columns that the backup lacks. A changed row is one of each. Numbers that sequences gave out are not counted.
   - A column whose type was changed since the backup is compared as text. Where that differs, all rows do.
   - Logical replication slots and subscriptions stay with the database that is kept.
+  - To go back to the database that was kept, end its clients' sessions, rename both, and C(ALTER DATABASE ... RESET
+    default_transaction_read_only).
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
 requirements: [psycopg >= 3.2]
@@ -236,7 +238,7 @@ def refuse_credentials_in_address(module: AnsibleModule) -> None:
 
 def end_in_order(number: int, _frame: FrameType | None) -> None:
     """What is closed is opened again on the way out, which a signal alone would cut off."""
-    sys.exit(f"ended by signal {number}")
+    raise KeyboardInterrupt(f"ended by signal {number}")
 
 
 def bring_back(module: AnsibleModule, programs: Programs) -> dict[str, Any]:
@@ -247,7 +249,7 @@ def bring_back(module: AnsibleModule, programs: Programs) -> dict[str, Any]:
     restorer = Restorer(module.params, programs, check_mode=module.check_mode)
     try:
         restorer.run()
-    except (CannotRestore, CannotRun, OSError) as reason:
+    except (CannotRestore, CannotRun, OSError, KeyboardInterrupt) as reason:
         restorer.story.msg = f"{module.params['address']} was not brought back: {reason}"
         return {"failed": True, "msg": restorer.story.msg, **restorer.story.to_dict()}
     return {"msg": restorer.story.msg, **restorer.story.to_dict()}
@@ -264,16 +266,17 @@ def main() -> None:
     masker = Masker(module.no_log_values)
     limits = {name: module.params[name] for name in ("program_dir", "timeout_s", "password")}
     programs = Programs(**limits, secrets=frozenset(module.no_log_values))
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, end_in_order)
     try:
         result = bring_back(module, programs)
     except ImportError as missing:
         name = (missing.name or str(missing)).partition(".")[0]
         module.fail_json(msg=f"{missing_required_lib(name)} Interpreter: {sys.executable}", commands=[])
-    except (CannotRestore, CannotObserve) as reason:
+    except (CannotRestore, CannotObserve, KeyboardInterrupt) as reason:
         module.fail_json(msg=masker.mask(f"{module.params['address']} was not brought back: {reason}"), commands=[])
-    module.exit_json(**masker.mask(result), commands=programs.done)
+    leave = module.fail_json if result.get("failed") else module.exit_json
+    leave(**masker.mask(result), commands=programs.done)
 
 
 if __name__ == "__main__":

@@ -65,10 +65,6 @@ from .verdict import Verdict
 KEPT_READ_ONLY = "default_transaction_read_only"
 
 
-class WouldLose(CannotRestore):
-    """Rows were written since the backup, and nobody has accepted to lose them."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Dump:
     """The backup: its file and its recorded SHA-256."""
@@ -84,6 +80,11 @@ class Dump:
             raise CannotRestore(f"{self.path} cannot be read: {reason.strerror}") from None
         if found != self.sha256.lower():
             raise CannotRestore(f"{self.path} has SHA-256 {found}, and {self.sha256} was recorded: it is damaged")
+
+    def identity(self) -> tuple[int, ...]:
+        """What changes when somebody writes to the file, or puts another in its place."""
+        found = self.path.stat()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @dataclass(kw_only=True)
@@ -120,6 +121,8 @@ class Restorer:
         self.called = names(str(self.where["dbname"]), options["suffix"])
         self.dump = Dump(path=Path(options["src"]), sha256=options["sha256"])
         self.story = Story(called=self.called)
+        self.judged_as: tuple[int, ...] = ()
+        self.theirs: dict[TableName, Digest] = {}
         if self.called.present == options["maintenance_database"]:
             raise CannotRestore("maintenance_database is the database to bring back: name another one")
 
@@ -135,6 +138,7 @@ class Restorer:
         if todo is Next.NOTHING:
             self._already_done(admin)
             return
+        self.judged_as = self.dump.identity()
         self.dump.refuse_if_changed()
         refuse_another_database(self.programs.listing(self.dump.path), self.called.present)
         present = must_be_there(admin, self.called.present)
@@ -179,8 +183,9 @@ class Restorer:
         new = self._new_database(admin, present, todo)
         try:
             self.programs.restore(self.dump.path, for_programs(self.where, new.name), jobs=self.options["jobs"])
-            self.dump.refuse_if_changed()
             self._check(new)
+            if self.dump.identity() != self.judged_as:
+                raise CannotRestore(f"{self.dump.path} was changed while it was restored.")
             mark(admin, new.name, self._mark(Stage.RESTORED, present, new).to_text())
         except CannotRestore as reason:
             drop_own(admin, new.name)
@@ -232,7 +237,8 @@ class Restorer:
         in_dump = self.programs.rows(self.dump.path)
         with connected(self.options, new.name) as connection:
             rows = at_one_moment(connection)
-            counted = {name: rows.digest(name, ())[0] for name in in_dump if name in rows.tables}
+            self.theirs = digests(rows)
+            counted = {name: count for name, (count, _, _) in self.theirs.items()}
             whole = {name: count for name, count in in_dump.items() if not _of_extension(rows, name)}
         amcheck, not_run = self._amcheck(new)
         self.story.verdict = Verdict(
@@ -273,26 +279,30 @@ class Restorer:
 
     def _swap(self, admin: Connection, present: Database) -> None:
         new = must_be_there(admin, self.called.restored)
-        with connected(self.options, new.name) as ours:
-            restored = at_one_moment(ours)
-            theirs = digests(restored)
-            with connected(self.options, present.name) as inside:
-                if not self.options["accept_data_loss"]:
-                    # Before anybody is disturbed.
-                    self._refuse_loss(at_one_moment(inside), restored, theirs)
-                    inside.rollback()
-                try:
-                    self._close(admin, present, new, but=inside)
-                    self._refuse_loss(at_one_moment(inside), restored, theirs)
-                except BaseException:
-                    # Also when this is being ended from outside.
-                    self._open_again(admin)
-                    raise
         try:
+            self._close_and_count(admin, present, new)
             self._rename(admin, present, new)
-        except BaseException:
-            self._open_again(admin)
+        except (Exception, KeyboardInterrupt) as reason:
+            try:
+                self._open_again(admin)
+            except CannotRestore as again:
+                raise CannotRestore(
+                    f"{reason} {present.name!r} may still be closed to its clients: {again}. The next call with this "
+                    "suffix opens it first"
+                ) from None
             raise
+
+    def _close_and_count(self, admin: Connection, present: Database, new: Database) -> None:
+        """Leave the present database closed and without a session, when what it loses is accepted."""
+        with connected(self.options, new.name) as ours, connected(self.options, present.name) as inside:
+            restored = at_one_moment(ours)
+            theirs = self.theirs or digests(restored)
+            if not self.options["accept_data_loss"]:
+                # Before anybody is disturbed.
+                self._refuse_loss(at_one_moment(inside), restored, theirs)
+                inside.rollback()
+            self._close(admin, present, new, but=inside)
+            self._refuse_loss(at_one_moment(inside), restored, theirs)
 
     def _refuse_loss(self, present: Rows, restored: Rows, theirs: Mapping[TableName, Digest]) -> None:
         found = [lost for _, lost in compare(present, restored, theirs)]
@@ -304,7 +314,7 @@ class Restorer:
         )
         self.story.counted = True
         if not self.story.loss.is_none and not self.options["accept_data_loss"]:
-            raise WouldLose(
+            raise CannotRestore(
                 f"{self.called.present!r} has been written to since the backup. Going back to it loses: "
                 f"{self.story.loss}. {self.called.present!r} is untouched. The restored database is kept as "
                 f"{self.called.restored!r} for the next call, or to be dropped by hand. To lose this all the same, "
@@ -349,7 +359,8 @@ class Restorer:
         mark(admin, self.called.present, model.comment)
         dressed = must_be_there(admin, self.called.present)
         if dressed.dress != model.dress:
-            raise CannotRestore(f"the new database is not as {present.name!r} is: {dressed.dress} {model.dress}")
+            # Not what they are: a setting may hold a secret.
+            raise CannotRestore(f"owner, limit, locale, settings or grants did not become as {present.name!r} has them")
         set_open(admin, self.called.kept, to_clients=True)
         set_setting(admin, sql.Identifier(self.called.kept), None, KEPT_READ_ONLY, "on")
         facts = {"was": present.name, "at": _now(), "comment": model.comment, **self.story.loss.to_dict()}
@@ -362,7 +373,7 @@ class Restorer:
         """
         try:
             return self._open(admin)
-        except psycopg.OperationalError:
+        except psycopg.Error:
             with connected(self.options, self.options["maintenance_database"], autocommit=True) as another:
                 return self._open(another)
 

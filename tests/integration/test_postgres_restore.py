@@ -442,6 +442,19 @@ def test_a_session_that_cannot_be_ended_leaves_everything_as_it_was(
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
+def test_a_dump_that_changes_while_it_is_restored_is_refused(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = apply_restore.Programs.restore
+
+    def restore_and_touch(programs: Any, dump: Path, into: Any, *, jobs: int) -> None:
+        real(programs, dump, into, jobs=jobs)
+        dump.touch()
+
+    monkeypatch.setattr(apply_restore.Programs, "restore", restore_and_touch)
+    result = shop.restore()
+    assert "was changed while it was restored" in result["msg"]
+    assert shop.databases() == [shop.name]
+
+
 def test_a_dump_that_is_not_the_recorded_one_is_refused(shop: Shop) -> None:
     with shop.dump.open("r+b") as dump:
         dump.seek(2000)
@@ -769,6 +782,30 @@ def test_pg_restore_of_a_killed_call_writes_nothing_into_what_the_next_one_makes
     assert shop.rows("SELECT count(*) FROM customer") == [(1000,)]
 
 
+@pytest.mark.parametrize("point", [("apply", "one_row", "after"), ("restorer", "_rename_both", "after")], ids=" ".join)
+def test_a_call_that_is_ended_while_it_asks_the_server_leaves_it_open(shop: Shop, point: tuple[str, str, str]) -> None:
+    ended = run_and_signal(shop, point, signal.SIGTERM)
+    assert ended.returncode == 1, ended.stderr
+    assert shop.dress()[-2] is True
+    assert shop.name in shop.databases()
+    assert shop.failed not in shop.databases()
+    assert "failed" not in shop.restore()
+
+
+def test_what_cannot_be_opened_again_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise apply_restore.CannotRestore("the server is gone")
+
+    monkeypatch.setattr(apply_restore.Restorer, "_rename", fail)
+    with monkeypatch.context() as patched:
+        patched.setattr(apply_restore.Restorer, "_open", fail)
+        result = shop.restore()
+    assert "may still be closed to its clients: the server is gone" in result["msg"]
+    assert shop.dress()[-2] is False
+    monkeypatch.undo()
+    assert "failed" not in shop.restore()
+
+
 def test_check_mode_tells_that_a_killed_call_has_left_the_database_closed(shop: Shop) -> None:
     run_and_signal(shop, ("apply", "end_sessions", "after"), signal.SIGKILL)
     assert shop.dress()[-2] is False
@@ -782,7 +819,8 @@ def test_check_mode_tells_that_a_killed_call_has_left_the_database_closed(shop: 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_call_that_is_ended_opens_what_it_has_closed(shop: Shop, number: int) -> None:
     ended = run_and_signal(shop, ("apply", "end_sessions", "after"), number)
-    assert ended.returncode != 0
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout)["msg"].endswith(f"ended by signal {int(number)}")
     assert shop.dress()[-2] is True
     assert shop.databases() == [shop.name, shop.restored]
     assert "failed" not in shop.restore()
