@@ -77,6 +77,8 @@ options:
     description:
       - What the names of the new and of the kept database end in, such as the id of the run. 1 to 40 letters, digits,
         C(_), C(.) and C(-).
+      - Every attempt at the same must have the same one. So give the id of the run that is taken back, and not that of
+        the run that takes it back.
       - Where a name gets longer than PostgreSQL takes, the database's part of it is cut and gets a checksum.
     type: str
     required: true

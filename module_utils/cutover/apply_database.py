@@ -17,7 +17,7 @@ from psycopg.rows import TupleRow
 from .checks import CannotObserve
 from .observe_postgres import connection_parameters
 from .observe_rows import unreadable_tables
-from .restore import CannotRestore, Place, Stage, read_mark
+from .restore import MARK, CannotRestore, Mark, Place, Stage, read_mark
 from .ticks import ticks
 
 Options = Mapping[str, Any]
@@ -191,6 +191,18 @@ def set_setting(admin: Connection, database: sql.Identifier, role: str | None, s
 def mark(admin: Connection, name: str, comment: str | None) -> None:
     """Write the comment on a database."""
     admin.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment)))
+
+
+def marked(admin: Connection) -> dict[str, Mark]:
+    """All databases that bear a mark, by name."""
+    marks = {name: read_mark(comment) for name, comment in admin.execute(_MARKED, (MARK,)).fetchall()}
+    return {name: found for name, found in marks.items() if found}
+
+
+_MARKED: LiteralString = """
+    SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database
+    WHERE starts_with(shobj_description(oid, 'pg_database'), %s)
+"""
 
 
 def drop_own(admin: Connection, name: str) -> None:

@@ -30,6 +30,7 @@ from .apply_database import (
     for_programs,
     in_words,
     mark,
+    marked,
     must_be_there,
     one_row,
     read_database,
@@ -134,6 +135,8 @@ class Restorer:
         return self.story
 
     def _go_on(self, admin: Connection) -> None:
+        # First of all: what is refused afterwards must not stay closed.
+        self._open_again(admin)
         todo = self._todo(admin)
         if todo is Next.NOTHING:
             self._already_done(admin)
@@ -143,7 +146,10 @@ class Restorer:
         refuse_another_database(self.programs.listing(self.dump.path), self.called.present)
         present = must_be_there(admin, self.called.present)
         if not present.open:
-            present = self._open_again(admin)
+            raise CannotRestore(
+                f"{present.name!r} lets nobody connect, and this module has not closed it: "
+                "ALTER DATABASE ... ALLOW_CONNECTIONS true"
+            )
         with connected(self.options, present.name) as inside:
             refuse_missing_rights(admin, inside, present)
         if self.check_mode:
@@ -366,35 +372,26 @@ class Restorer:
         facts = {"was": present.name, "at": _now(), "comment": model.comment, **self.story.loss.to_dict()}
         mark(admin, self.called.kept, self._mark(Stage.KEPT, present, new, **facts).to_text())
 
-    def _open_again(self, admin: Connection) -> Database:
-        """Let clients in again, also by a new connection when that of the administrator is gone.
-
-        Only what a call of ours has closed is opened.
-        """
+    def _open_again(self, admin: Connection) -> None:
+        """Let clients in again, also by a new connection when that of the administrator is gone."""
         try:
-            return self._open(admin)
+            self._open(admin)
         except psycopg.Error:
             with connected(self.options, self.options["maintenance_database"], autocommit=True) as another:
-                return self._open(another)
+                self._open(another)
 
-    def _open(self, admin: Connection) -> Database:
-        present, new = must_be_there(admin, self.called.present), read_database(admin, self.called.restored)
-        own = new.place.mark if new else None
-        if not present.open:
-            if new is None or own is None or own.stage is not Stage.CLOSING or own.present_oid != present.oid:
-                raise CannotRestore(
-                    f"{present.name!r} lets nobody connect, and this module has not closed it: "
-                    "ALTER DATABASE ... ALLOW_CONNECTIONS true"
-                )
-            if self.check_mode:
-                raise CannotRestore(
-                    f"an earlier call was killed and has left {present.name!r} closed to its clients: run this without "
-                    "check mode, which opens it first"
-                )
-            set_open(admin, present.name, to_clients=True)
-        if new is not None and own is not None and own.stage is Stage.CLOSING:
-            mark(admin, new.name, own.at(Stage.RESTORED).to_text())
-        return must_be_there(admin, present.name)
+    def _open(self, admin: Connection) -> None:
+        """Only what this module has closed is opened, under whatever suffix that was."""
+        present = read_database(admin, self.called.present)
+        for name, own in marked(admin).items():
+            if own.stage is Stage.CLOSING and present and own.present_oid == present.oid:
+                if self.check_mode:
+                    raise CannotRestore(
+                        f"an earlier call was killed and has left {present.name!r} closed to its clients: run this "
+                        "without check mode, which opens it first"
+                    )
+                set_open(admin, present.name, to_clients=True)
+                mark(admin, name, own.at(Stage.RESTORED).to_text())
 
 
 # The server's own objects have numbers below 16384 (FirstNormalObjectId).

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 from .apply_database import (
     Connection,
@@ -18,6 +18,7 @@ from .apply_database import (
     drop_own,
     for_programs,
     mark,
+    marked,
     must_be_there,
 )
 from .backup import sha256_of
@@ -28,7 +29,6 @@ from .observe_postgres import connection_parameters
 from .observe_rows import at_one_moment, compare, label
 from .pool import Deadline
 from .restore import (
-    MARK,
     CannotRestore,
     Mark,
     Programs,
@@ -37,7 +37,6 @@ from .restore import (
     created_at,
     differing_rows,
     named_for,
-    read_mark,
     refuse_another_database,
 )
 
@@ -136,16 +135,9 @@ def _try_out(target: Options, programs: Programs, dump: Path, listing: str, left
 
 def _drop_left_behind(admin: Connection, source: Database) -> None:
     """Drop the scratch of a trial that was killed. Nobody else tries out now: the lock is ours."""
-    for name, comment in admin.execute(_MARKED, (MARK,)).fetchall():
-        own = read_mark(comment)
-        if own and own.stage is Stage.SCRATCH and own.present_oid == source.oid:
+    for name, own in marked(admin).items():
+        if own.stage is Stage.SCRATCH and own.present_oid == source.oid:
             drop_own(admin, name)
-
-
-_MARKED: LiteralString = """
-    SELECT datname::text, shobj_description(oid, 'pg_database') FROM pg_database
-    WHERE starts_with(shobj_description(oid, 'pg_database'), %s)
-"""
 
 
 def _compared(options: Options, programs: Programs, dump: Path, source: Database, scratch: Database) -> dict[str, Any]:

@@ -793,13 +793,12 @@ def test_a_call_that_is_ended_while_it_asks_the_server_leaves_it_open(shop: Shop
 
 
 def test_what_cannot_be_opened_again_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
+    def lose_the_server(restorer: Any, *_: Any) -> None:
+        monkeypatch.setattr(apply_restore.Restorer, "_open", lose_the_server)
         raise apply_restore.CannotRestore("the server is gone")
 
-    monkeypatch.setattr(apply_restore.Restorer, "_rename", fail)
-    with monkeypatch.context() as patched:
-        patched.setattr(apply_restore.Restorer, "_open", fail)
-        result = shop.restore()
+    monkeypatch.setattr(apply_restore.Restorer, "_rename", lose_the_server)
+    result = shop.restore()
     assert "may still be closed to its clients: the server is gone" in result["msg"]
     assert shop.dress()[-2] is False
     monkeypatch.undo()
@@ -814,6 +813,25 @@ def test_check_mode_tells_that_a_killed_call_has_left_the_database_closed(shop: 
     assert "left" in result["msg"]
     assert "closed to its clients" in result["msg"]
     assert shop.dress()[-2] is False
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        pytest.param({"suffix": "another"}, "", id="another suffix"),
+        pytest.param({"sha256": "0" * 64}, "this suffix was used with another dump", id="another dump"),
+        pytest.param({"src": "/nowhere"}, "No such file", id="no dump"),
+    ],
+)
+def test_what_a_killed_call_has_left_closed_is_opened_by_the_next_even_if_that_is_refused(
+    shop: Shop, other: dict[str, Any], words: str
+) -> None:
+    run_and_signal(shop, ("apply", "end_sessions", "after"), signal.SIGKILL)
+    assert shop.dress()[-2] is False
+    result = shop.restore(**other)
+    assert bool(result.get("failed")) is bool(words)
+    assert words in result["msg"]
+    assert shop.dress()[-2] is True
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
