@@ -37,13 +37,12 @@ def dump_command(
     *, program_dir: str | None, conninfo: Mapping[str, str], environment: Mapping[str, str], to: Path, timeout_s: float
 ) -> Command:
     """``pg_dump`` in its custom format. The password is in ``environment``, never in the arguments."""
-    connection = " ".join(f"{name}={_quoted(value)}" for name, value in conninfo.items())
     argv = [
         program("pg_dump", program_dir),
         "--format=custom",
         "--no-password",
         f"--file={to}",
-        f"--dbname={connection}",
+        f"--dbname={connection_string(conninfo)}",
     ]
     return Command(argv=argv, environment=environment, timeout_s=timeout_s)
 
@@ -58,6 +57,11 @@ def program(name: str, folder: str | None) -> str:
     return f"{folder}/{name}" if folder else name
 
 
+def connection_string(conninfo: Mapping[str, str]) -> str:
+    """What libpq is told, as one argument."""
+    return " ".join(f"{name}={_quoted(value)}" for name, value in conninfo.items())
+
+
 def _quoted(value: str) -> str:
     """A value as libpq reads it in a connection string.
 
@@ -70,10 +74,16 @@ def _quoted(value: str) -> str:
 def describe(path: Path, listed: Ran) -> Backup:
     """The facts on a dump and its table of contents, as ``pg_restore --list`` printed it."""
     entries = [line for line in listed.stdout.splitlines() if line and not line.startswith(";")]
-    with path.open("rb") as dump:
-        digest = hashlib.file_digest(dump, "sha256").hexdigest()
     tables = sum(_TABLE_DATA.match(line) is not None for line in entries)
-    return Backup(path=str(path), size_bytes=path.stat().st_size, sha256=digest, entries=len(entries), tables=tables)
+    return Backup(
+        path=str(path), size_bytes=path.stat().st_size, sha256=sha256_of(path), entries=len(entries), tables=tables
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def backup_checks(min_tables: int) -> Iterator[Check[Backup]]:

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""restore_check against a real PostgreSQL: the newest backup is tried out, and nothing but the scratch is dropped."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import postgres_backup
+import pytest
+import restore_check
+import servers
+from ansible.module_utils.cutover import apply_database, observe_restore
+from ansible.module_utils.cutover.restore import CannotRestore, Mark, Stage
+from findings import findings, green, red
+
+RunModule = Callable[..., dict[str, Any]]
+
+CONTENTS = (
+    "CREATE TABLE country (code text PRIMARY KEY)",
+    "INSERT INTO country VALUES ('de'), ('fr')",
+    "CREATE TABLE visit (id int PRIMARY KEY, at timestamptz)",
+    "INSERT INTO visit SELECT n, now() FROM generate_series(1, 500) AS n",
+)
+
+
+class Shop:
+    """A database of the test's own with a backup, and how that is tried out."""
+
+    def __init__(self, server: servers.Postgres, folder: Path, run_module: RunModule) -> None:
+        self.server, self.folder, self.run_module = server, folder, run_module
+        self.name = f"s_{secrets.token_hex(4)}"
+        server.run(f"CREATE DATABASE {self.name}")
+        self.run(*CONTENTS)
+        self.back_up("2026-1")
+
+    def run(self, *statements: str) -> None:
+        self.server.run(*statements, dbname=self.name)
+
+    def target(self, **other: Any) -> dict[str, Any]:
+        return {
+            "name": "shop",
+            "address": f"postgresql://127.0.0.1:{self.server.port}/{self.name}",
+            "user": "postgres",
+            "password": self.server.password,
+            "sslmode": "disable",
+            "program_dir": str(servers.postgres_binaries()),
+        } | other
+
+    def dump(self, suffix: str) -> Path:
+        return self.folder / f"shop-{suffix}.dump"
+
+    def back_up(self, suffix: str) -> None:
+        result = self.run_module(postgres_backup, **self.target(dest=str(self.dump(suffix))))
+        assert "failed" not in result, result["msg"]
+
+    def try_out(
+        self, *, expected: dict[str, Any] | None = None, check_mode: bool = False, **other: Any
+    ) -> dict[str, Any]:
+        target = self.target(**{"backup_dir": str(self.folder), **other})
+        ansible = {"_ansible_check_mode": check_mode}
+        return self.run_module(
+            restore_check, targets=[target], expected=expected or {}, report_only=True, timeout_s=90, **ansible
+        )
+
+    def databases(self) -> list[str]:
+        with self.server.connect() as connection:
+            rows = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (self.name,))
+            return sorted(name for (name,) in rows)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[servers.Postgres]:
+    """A server of these tests' own: it goes with all the databases that they leave in it."""
+    with TemporaryDirectory(prefix="trial-") as folder:
+        Path(folder).chmod(0o711)
+        with servers.start_postgres(Path(folder)) as own:
+            own.run("CREATE ROLE weakling LOGIN PASSWORD 'w3akling-word'")
+            yield own
+
+
+@pytest.fixture
+def shop(server: servers.Postgres, tmp_path: Path, run_module: RunModule) -> Shop:
+    return Shop(server, tmp_path, run_module)
+
+
+EXPECTED = {
+    "max_age_s": 600,
+    "max_restore_s": 60,
+    "min_tables": 2,
+    "same_tables": ["public.country"],
+    "amcheck": True,
+}
+
+
+def test_a_backup_that_can_be_brought_back_is_green_and_the_scratch_is_gone(shop: Shop) -> None:
+    shop.run("INSERT INTO visit VALUES (1000, now()), (1001, now())", "DELETE FROM visit WHERE id = 1")
+    result = shop.try_out(expected=EXPECTED)
+    assert red(result) == []
+    assert green(result) == [
+        "backup.age_s", "backup.sha256", "reachable", "restore.amcheck", "restore.left_behind", "restore.restore_s",
+        "restore.rows", "restore.same.public.country", "restore.tables",
+    ]  # fmt: skip
+    recorded = result["verdicts"][0]["recorded"]
+    assert recorded["backup"] == str(shop.dump("2026-1"))
+    assert (recorded["tables"], recorded["rows"]) == (2, 502)
+    assert recorded["changed_since"] == {"public.visit": [2, 1]}
+    assert 0 <= recorded["age_s"] < 60
+    assert 0 < recorded["restore_s"] < 60
+    assert not result["changed"]
+    assert shop.databases() == [shop.name]
+    programs = [Path(command["argv"][0]).name for command in result["commands"]]
+    assert programs == ["pg_restore", "pg_restore", "pg_restore", "pg_amcheck"]
+    assert shop.server.password not in str(result)
+
+
+def test_the_newest_backup_is_tried(shop: Shop) -> None:
+    (shop.folder / "shop-eu-9999.dump").write_text("another target's")
+    shop.run("UPDATE country SET code = 'it' WHERE code = 'fr'")
+    assert red(shop.try_out(expected=EXPECTED)) == ["restore.same.public.country"]
+    shop.back_up("2026-0")
+    assert red(shop.try_out(expected=EXPECTED)) == []
+
+
+@pytest.mark.parametrize(
+    ("expected", "wrong"),
+    [
+        pytest.param({"max_restore_s": 0.0001}, "restore.restore_s", id="too slow"),
+        pytest.param({"min_tables": 3}, "restore.tables", id="too few tables"),
+        pytest.param({"same_tables": ["public.absent"]}, "restore.same.public.absent", id="no such table"),
+        pytest.param({"same_tables": ["public.visit"]}, "restore.same.public.visit", id="a table that changed"),
+    ],
+)
+def test_what_is_not_as_declared_is_red(shop: Shop, expected: dict[str, Any], wrong: str) -> None:
+    shop.run("DELETE FROM visit")
+    assert red(shop.try_out(expected=expected)) == [wrong]
+    assert shop.databases() == [shop.name]
+
+
+def test_an_old_backup_is_red(shop: Shop) -> None:
+    os.utime(shop.dump("2026-1"), (time.time() - 7200, time.time() - 7200))
+    result = shop.try_out(expected={"max_age_s": 3600})
+    assert red(result) == ["backup.age_s"]
+    assert 7100 < findings(result)["backup.age_s"]["observed"] < 7300
+
+
+def test_a_backup_that_was_changed_is_red_and_what_it_shows_is_not_looked_at(shop: Shop) -> None:
+    sha256 = shop.dump("2026-1").with_name("shop-2026-1.dump.sha256")
+    sha256.write_text("0" * 64 + "  shop-2026-1.dump\n")
+    result = shop.try_out(expected=EXPECTED)
+    assert red(result) == ["backup.sha256"]
+    assert findings(result)["restore.rows"]["status"] == "skipped"
+    sha256.unlink()
+    assert red(shop.try_out(expected=EXPECTED)) == ["backup.sha256"]
+
+
+def test_a_damaged_backup_is_red_and_leaves_nothing_behind(shop: Shop) -> None:
+    dump = shop.dump("2026-1")
+    dump.write_bytes(dump.read_bytes()[:-100])
+    result = shop.try_out(expected={"min_tables": 1})
+    assert red(result) == ["backup.sha256"]
+    dump.with_name(f"{dump.name}.sha256").write_text(observe_restore.sha256_of(dump))
+    again = shop.try_out(expected={"min_tables": 1})
+    assert red(again) == ["restore.rows", "restore.tables"]
+    assert "pg_restore ended with exit code 1" in findings(again)["restore.rows"]["cause"]
+    assert shop.databases() == [shop.name]
+
+
+def test_the_scratch_of_a_killed_trial_is_dropped_by_the_next_and_no_other(
+    shop: Shop, server: servers.Postgres
+) -> None:
+    with server.connect() as admin:
+        source = apply_database.read_database(admin, shop.name)
+        assert source is not None
+        for end, stage in (("_scratch_1", Stage.SCRATCH), ("_restored_2", Stage.RESTORED)):
+            made = apply_database.create_like(admin, source, shop.name + end)
+            own = Mark(stage=stage, suffix="", sha256="", present_oid=source.oid, restored_oid=made.oid)
+            apply_database.mark(admin, made.name, own.to_text())
+        server.run(f"CREATE DATABASE {shop.name}_scratch_3")
+    assert red(shop.try_out()) == []
+    assert shop.databases() == [shop.name, f"{shop.name}_restored_2", f"{shop.name}_scratch_3"]
+
+
+def test_a_scratch_that_cannot_be_dropped_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(admin: Any, name: str) -> None:
+        raise CannotRestore(f"{name} is held by somebody")
+
+    monkeypatch.setattr(observe_restore, "drop_own", refuse)
+    result = shop.try_out()
+    assert red(result) == ["restore.left_behind", "restore.rows"]
+    assert "is held by somebody" in findings(result)["restore.rows"]["cause"]
+    assert findings(result)["restore.left_behind"]["observed"] == [
+        name for name in shop.databases() if "scratch" in name
+    ]
+
+
+def test_missing_rights_are_said_in_the_servers_words(shop: Shop) -> None:
+    result = shop.try_out(user="weakling", password="w3akling-word")
+    assert red(result) == ["restore.rows"]
+    assert "permission denied" in findings(result)["restore.rows"]["cause"]
+    assert "w3akling" not in str(result)
+    assert shop.databases() == [shop.name]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param({"backup_pattern": "nothing-*"}, "there is no backup nothing-*", id="no backup"),
+        pytest.param({"backup_dir": "/nowhere"}, "there is no backup shop-", id="no folder"),
+        pytest.param({"program_dir": "/nowhere"}, "/nowhere/pg_restore could not be run", id="no program"),
+    ],
+)
+def test_a_backup_that_cannot_be_looked_at_is_not_reachable(shop: Shop, options: dict[str, Any], words: str) -> None:
+    result = shop.try_out(**options)
+    assert red(result) == ["reachable"]
+    assert words in findings(result)["reachable"]["cause"]
+
+
+def test_a_backup_of_another_database_is_red(shop: Shop, server: servers.Postgres) -> None:
+    result = shop.try_out(address=f"postgresql://127.0.0.1:{server.port}/template1")
+    assert red(result) == ["restore.rows"]
+    assert "and not of 'template1'" in findings(result)["restore.rows"]["cause"]
+
+
+def test_check_mode_makes_no_scratch_and_does_not_pass_what_it_has_not_seen(shop: Shop) -> None:
+    result = shop.try_out(expected=EXPECTED, check_mode=True)
+    assert green(result) == ["backup.age_s", "backup.sha256", "reachable", "restore.left_behind"]
+    assert "check mode makes no scratch database" in findings(result)["restore.rows"]["cause"]
+    assert shop.databases() == [shop.name]
