@@ -191,10 +191,11 @@ class _Walker:
     def _clean_up(self) -> None:
         """Each clean-up step whose values are there, each with its share of the time that is left."""
         steps = [step for step in self._journey.cleanup if self._sent]
+        end = self._deadline.at_most(self._journey.cleanup_timeout_s)
         for position, step in enumerate(steps):
             if step.names() <= self._values.keys():
-                left_s = max(0.0, self._deadline.at - self._deadline.clock())
-                self._take(step, self._deadline.at_most(left_s / (len(steps) - position)))
+                left_s = max(0.0, end.at - end.clock())
+                self._take(step, end.at_most(step.wait_s + left_s / (len(steps) - position)))
 
     def _take(self, step: Step, until: Deadline) -> bool:
         """Send a step, judge it, and keep what it captures; whether the journey may go on."""
