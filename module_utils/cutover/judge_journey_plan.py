@@ -149,10 +149,13 @@ class Journey:
         }
         return list((own | tokens).values())
 
+    def cleanup_s(self) -> float:
+        """The seconds that are kept for cleaning up."""
+        return self.cleanup_timeout_s + sum(step.wait_s for step in self.cleanup) if self.cleanup else 0.0
+
     def wait_s(self) -> float:
         """The seconds that come on top of the journey's time limit: for waiting, and for cleaning up."""
-        waits = sum(step.wait_s for step in (*self.steps, *self.cleanup))
-        return waits + (self.cleanup_timeout_s if self.cleanup else 0.0)
+        return self.cleanup_s() + sum(step.wait_s for step in self.steps)
 
 
 # --- understanding a journey -----------------------------------------------------------------------------------------

@@ -173,9 +173,9 @@ class _Walker:
 
     def walk(self) -> Walk:
         """Send the steps until one is not as expected; then, whatever happened, the clean-up steps."""
-        reserved_s = self._journey.cleanup_timeout_s if self._journey.cleanup else 0.0
+        until = Deadline(self._deadline.at - self._journey.cleanup_s(), self._deadline.clock)
         try:
-            self._take_all(Deadline(self._deadline.at - reserved_s, self._deadline.clock))
+            self._take_all(until)
         finally:
             self._clean_up()
         first = self._answers[self._journey.steps[0].name]
@@ -191,7 +191,7 @@ class _Walker:
     def _clean_up(self) -> None:
         """Each clean-up step whose values are there, each with its share of the time that is left."""
         steps = [step for step in self._journey.cleanup if self._sent]
-        end = self._deadline.at_most(self._journey.cleanup_timeout_s)
+        end = self._deadline.at_most(self._journey.cleanup_s())
         for position, step in enumerate(steps):
             if step.names() <= self._values.keys():
                 left_s = max(0.0, end.at - end.clock())

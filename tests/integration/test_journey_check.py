@@ -196,11 +196,12 @@ def test_a_journey_as_declared_is_green_in_every_finding(walk: RunModule) -> Non
     assert red(result) == []
     assert green(result) == sorted(
         [
-            "reachable", "login.status", "login.capture.admin_token", "vendors.status", "vendors.body.length(items)",
-            "vendors.capture.vendor", "refused.status", "refused.text", "make.status", "make.header.location",
-            "make.body.state", "make.capture.order", "make.capture.where", "read.status", "read.body.id",
-            "read.time_ms", "sign.status", "sign.body.signed.by[0]", "pay-too-early.status", "pay-too-early.body.detail",
-            "files.status", "files.sha256", "files.files.listed", "files.files.missing", "files.files.mismatches",
+            "reachable", "login.status", "login.capture.admin_token", "vendors.status",
+            "vendors.body.length(items)", "vendors.capture.vendor", "refused.status", "refused.text",
+            "make.status", "make.header.location", "make.body.state", "make.capture.order",
+            "make.capture.where", "read.status", "read.body.id", "read.time_ms", "sign.status",
+            "sign.body.signed.by[0]", "pay-too-early.status", "pay-too-early.body.detail", "files.status",
+            "files.sha256", "files.files.listed", "files.files.missing", "files.files.mismatches",
             "cleanup.undo.status", "cleanup.logout.status",
         ]
     )  # fmt: skip
