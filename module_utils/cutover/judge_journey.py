@@ -21,6 +21,7 @@ from .masking import MASK, is_sensitive
 
 NEVER_SENT = CannotObserve("this step was never sent")
 NOT_ASKED = CannotObserve("this was not asked for")
+LONGEST_SECRET = 16 * 1024
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -263,7 +264,9 @@ def captured_value(capture: Capture, answer: Answer) -> Any:
 
 def is_usable(capture: Capture, value: Any) -> bool:
     """Whether a value can be used by its name. A secret is a text, so that it can be recognised, and hidden."""
-    return isinstance(value, str) and bool(value) if capture.secret else value not in (None, "")
+    if capture.secret:
+        return isinstance(value, str) and 0 < len(value) <= LONGEST_SECRET
+    return value not in (None, "")
 
 
 def _time_check(max_ms: float) -> AnswerCheck:

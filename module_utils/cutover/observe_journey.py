@@ -45,7 +45,7 @@ MAX_FILES = 1000
 MAX_RECORDED_CHARACTERS = 16 * 1024
 # Shorter cookies say in which language or with how many rows a page is wanted.
 SHORTEST_SECRET_COOKIE = 16
-NOT_IN_CHECK_MODE = "not sent in check mode: it may change something"
+NOT_IN_CHECK_MODE = "step {step} is not sent in check mode, because it may change something: walk without --check"
 
 
 # --- expressions -----------------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ class _Walker:
 
     def _answer(self, step: Step, until: Deadline) -> Answer:
         if self._check_mode and step.changes:
-            raise CannotObserve(NOT_IN_CHECK_MODE)
+            raise CannotObserve(NOT_IN_CHECK_MODE.format(step=step.name))
         answer = self._awaited(step, until) if step.wait_s else self._once(step, until)
         if step.files and is_good(without_files(step), answer):
             return replace(answer, files=attempt(lambda: self._files(step, answer, until)))
