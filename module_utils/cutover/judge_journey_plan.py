@@ -30,6 +30,8 @@ GIVEN_NAMES = frozenset({"run", "now"})
 FILE = "file"
 RULES = ("equals", "matches", "present", "at_least", "at_most")
 CLEANUP = "cleanup"
+# What it may take to notice that a step and a clean-up step are overdue, and to say so.
+SLACK_S = 1.0
 
 _NAME = r"[a-z][a-z0-9_]*"
 _PLACE = re.compile(rf"(?P<escaped>\\\{{)|\{{(?P<name>{_NAME})\}}")
@@ -155,7 +157,7 @@ class Journey:
 
     def wait_s(self) -> float:
         """The seconds that come on top of the journey's time limit: for waiting, and for cleaning up."""
-        return self.cleanup_s() + sum(step.wait_s for step in self.steps)
+        return self.cleanup_s() + sum(step.wait_s for step in self.steps) + SLACK_S
 
 
 # --- understanding a journey -----------------------------------------------------------------------------------------

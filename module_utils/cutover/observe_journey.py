@@ -31,11 +31,21 @@ from .judge_journey import (
     listed_files,
     without_files,
 )
-from .judge_journey_plan import FILE, Identity, Journey, Secret, Step, filled, filled_header, filled_path
+from .judge_journey_plan import (
+    FILE,
+    SLACK_S,
+    Identity,
+    Journey,
+    Secret,
+    Step,
+    filled,
+    filled_header,
+    filled_path,
+)
 from .masking import Masker
 from .observe_endpoint import attempt, cut_and_masked
 from .observe_http import BoundedSession, explained
-from .pool import Deadline
+from .pool import Deadline, Limits, look_at_all
 from .ticks import ticks
 
 Options = Mapping[str, Any]
@@ -173,7 +183,7 @@ class _Walker:
 
     def walk(self) -> Walk:
         """Send the steps until one is not as expected; then, whatever happened, the clean-up steps."""
-        until = Deadline(self._deadline.at - self._journey.cleanup_s(), self._deadline.clock)
+        until = Deadline(self._deadline.at - self._journey.cleanup_s() - SLACK_S, self._deadline.clock)
         try:
             self._take_all(until)
         finally:
@@ -249,6 +259,19 @@ class _Walker:
         )
 
     def _send(self, request: requests.Request, identity: Identity | None, until: Deadline) -> EndpointObservation:
+        """One request, and not a moment longer than ``until``.
+
+        A client's time limit is one between two bytes. So that a server which sends a header without end cannot use up
+        the time for cleaning up, the request has a thread of its own, which is left behind when it is overdue.
+        """
+        left_s = until.left_s()
+        limits = Limits(timeout_s=left_s, total_timeout_s=left_s, workers=1)
+        (outcome,) = look_at_all([request], lambda it, _: self._exchange(it, identity, until), limits=limits)
+        if isinstance(outcome.observation, CannotObserve):
+            raise outcome.observation
+        return outcome.observation
+
+    def _exchange(self, request: requests.Request, identity: Identity | None, until: Deadline) -> EndpointObservation:
         """One request over a connection of its own: one that is kept may be closed by the server at any moment."""
         target = self._target
         with BoundedSession(

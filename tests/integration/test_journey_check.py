@@ -6,8 +6,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -420,6 +422,24 @@ def test_a_server_that_does_not_behave_is_red_in_time(walk: RunModule, behaviour
     assert red(result)[-1] in ("reachable", "one.body.id"), red(result)
     assert findings(result)["two.status"]["status"] == "skipped"
     assert took_s < 6
+
+
+@pytest.mark.parametrize("line", [b"X-Drip: 1\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"], ids=["headers", "continues"])
+def test_a_header_without_end_does_not_use_up_the_time_for_cleaning_up(walk: RunModule, line: bytes) -> None:
+    def behaviour(connection: socket.socket, stop: threading.Event) -> None:
+        if b"/slow" not in connection.recv(4096):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" if b"X-" in line else b"")
+        while not stop.wait(0.05):
+            connection.sendall(line)
+
+    started = time.monotonic()
+    with misbehaving.listening(behaviour) as port:
+        result = walk(f"http://127.0.0.1:{port}", [step(), step("two", "/slow")], [step("undo")], timeout_s=1)
+        assert time.monotonic() - started < 6
+    assert red(result) == ["two.status"]
+    assert "cleanup.undo.status" in green(result)
 
 
 def test_nobody_there_is_one_finding_with_its_cause(walk: RunModule) -> None:
