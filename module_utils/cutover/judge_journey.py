@@ -140,6 +140,9 @@ def step_checks(step: Step) -> Iterator[AnswerCheck]:
         holds=lambda status: status in step.statuses,
         remedy="read what it answered (in the evidence), and the application's log for that moment",
     )
+    # Before the rest: what was made has to be cleaned up, also when it is not as it should be.
+    for capture in step.captures:
+        yield _capture_check(capture)
     for name, rule in sorted(step.response_headers.items()):
         yield _rule_check(
             f"header.{name}",
@@ -169,8 +172,6 @@ def step_checks(step: Step) -> Iterator[AnswerCheck]:
         )
     if step.files:
         yield from _file_checks()
-    for capture in step.captures:
-        yield _capture_check(capture)
     if step.max_ms is not None:
         yield _time_check(step.max_ms)
 

@@ -75,7 +75,7 @@ def test_a_journey_as_declared_passes_in_every_finding():
         refused=answer(status=403),
     )
     assert list(found) == [
-        "reachable", "make.status", "make.body.state", "make.capture.id", "read.status", "read.body.id", "read.time_ms",
+        "reachable", "make.status", "make.capture.id", "make.body.state", "read.status", "read.body.id", "read.time_ms",
         "refused.status",
     ]  # fmt: skip
     assert set(found.values()) == {"pass"}
@@ -136,6 +136,15 @@ def test_clean_up_is_judged_for_itself_and_left_out_only_where_there_is_nothing_
     assert never_made["cleanup.undo.status"].status == "skipped"
     assert never_made["cleanup.undo.status"].cause == "make.status"
     assert never_made["cleanup.logout.status"].status == "pass"
+
+
+def test_what_was_made_wrongly_is_cleaned_up_and_a_failure_of_that_is_a_finding_of_its_own():
+    planned = journey(
+        step("make", expected={"status": [201], "body": {"state": "DRAFT"}}, capture={"id": "id"}),
+        cleanup=[step("undo", method="DELETE", path="/x/{id}")],
+    )
+    found = statuses(planned, make=answer({"state": "PAID", "id": 7}, 201), undo=answer(status=500))
+    assert [name for name, status in found.items() if status == "fail"] == ["make.body.state", "cleanup.undo.status"]
 
 
 @pytest.mark.parametrize(
