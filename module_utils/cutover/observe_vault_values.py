@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read values from Vault or OpenBao for those who must send them. The one place where a value leaves the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import hvac
+
+from .checks import CannotObserve
+from .observe_http import BoundedSession
+from .observe_vault import asked, logged_in
+from .pool import Deadline
+
+Options = Mapping[str, Any]
+
+
+def read_values(vault: Options, wanted: Mapping[str, tuple[str, str]], deadline: Deadline) -> dict[str, str]:
+    """The value of each wanted ``(path, key)`` by its name; a path is mount and path in a version 2 key-value engine.
+
+    ``vault`` has ``address``, ``token`` or ``role_id`` and ``secret_id``, and what else vault_check's targets have. A
+    login by AppRole is revoked at the end. Raises ``CannotObserve`` that says what could not be read, and why.
+    """
+    where = f"Vault at {vault['address']}"
+    try:
+        with BoundedSession(deadline, ca_path=vault.get("ca_path")) as session:
+            client = hvac.Client(
+                url=vault["address"],
+                namespace=vault.get("namespace"),
+                session=session,
+                verify=session.verify,
+                # A redirect would carry the token to an address nobody declared.
+                allow_redirects=False,
+            )
+            with logged_in(client, vault):
+                secrets = {path: _secret(client, path) for path in sorted({path for path, _ in wanted.values()})}
+    except CannotObserve as reason:
+        raise CannotObserve(f"{where}: {reason}") from reason
+    return {name: _value(secrets[path], path, key, where) for name, (path, key) in wanted.items()}
+
+
+def _secret(client: hvac.Client, path: str) -> Mapping[str, Any]:
+    mount, _, name = path.strip("/").partition("/")
+    read = partial(client.secrets.kv.v2.read_secret_version, path=name, mount_point=mount)
+    try:
+        return dict(asked(partial(read, raise_on_deleted_version=True))["data"]["data"])
+    except CannotObserve as reason:
+        raise CannotObserve(f"{path}: {reason}") from reason
+    except (KeyError, TypeError) as strange:
+        raise CannotObserve(f"{path}: the answer has another shape than Vault's") from strange
+
+
+def _value(secret: Mapping[str, Any], path: str, key: str, where: str) -> str:
+    value = secret.get(key)
+    if value in (None, "") or isinstance(value, (Mapping, list)):
+        raise CannotObserve(f"{where}: {path} has no text under the key {key!r}")
+    return str(value)
