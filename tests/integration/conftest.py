@@ -4,12 +4,34 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import servers
+from every_finding import EveryFinding
+
+RunModule = Callable[..., dict[str, Any]]
+EVERY_FINDING = "every_finding"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(EveryFinding(), EVERY_FINDING)
+
+
+@pytest.fixture
+def run_module(run_module: RunModule, pytestconfig: pytest.Config) -> RunModule:
+    """Run a module as `run_module` of all tests does, and keep which findings were seen."""
+
+    def run(module: ModuleType, **arguments: Any) -> dict[str, Any]:
+        result = run_module(module, **arguments)
+        pytestconfig.pluginmanager.get_plugin(EVERY_FINDING).see(module.__name__, result)
+        return result
+
+    return run
 
 
 @contextmanager
