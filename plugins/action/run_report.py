@@ -34,8 +34,8 @@ def argument_spec() -> dict[str, Any]:
 class ActionModule(ActionBase):
     """Reads what the run has written, once, and writes it down for people: as a page, and as Markdown.
 
-    Not by `ansible.builtin.template`: through Ansible's templar, which resolves each of some thousand values that are
-    plain text by then, and with files that are copied by modules, this took longer than the checks it tells of.
+    Not by `ansible.builtin.template`: Ansible's templar looks at each of some thousand values that are plain text by
+    then, and modules copy the files. That takes seconds, this a tenth of them.
     """
 
     TRANSFERS_FILES = False

@@ -101,23 +101,16 @@ class _Ways:
                     named = (keyword.value for keyword in call.keywords if keyword.arg == name)
                     yield from ((value, caller) for value in (*call.args[at : at + 1], *named))
 
-    def _items(self, iterable: ast.expr, function: ast.FunctionDef) -> list[ast.expr]:
+    def _items(self, iterable: ast.expr | None, function: ast.FunctionDef) -> list[ast.expr]:
         """The elements of a literal, also of one that has a name; of a dict's `items()`, the pairs."""
-        if isinstance(iterable, ast.Tuple | ast.List):
-            return iterable.elts
-        if isinstance(iterable, ast.Name):
-            literal = self._literal(iterable.id, function)
-            return self._items(literal, function) if literal else []
-        if (
-            isinstance(iterable, ast.Call)
-            and isinstance(iterable.func, ast.Attribute)
-            and iterable.func.attr == "items"
-        ):
-            literal = (
-                self._literal(iterable.func.value.id, function) if isinstance(iterable.func.value, ast.Name) else None
-            )
-            if isinstance(literal, ast.Dict):
-                pairs = zip(literal.keys, literal.values, strict=True)
+        match iterable:
+            case ast.Tuple(elts=elements) | ast.List(elts=elements):
+                return elements
+            case ast.Name(id=name):
+                return self._items(self._literal(name, function), function)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="items")):
+                literal = self._literal(name, function)
+                pairs = zip(literal.keys, literal.values, strict=True) if isinstance(literal, ast.Dict) else ()
                 return [ast.Tuple([key, value]) for key, value in pairs if key is not None]
         return []
 
