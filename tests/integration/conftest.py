@@ -67,6 +67,13 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtu
         yield server
 
 
+@pytest.fixture(scope="module")
+def module_folder() -> Iterator[Path]:
+    """A folder for servers that the tests of one file share."""
+    with passable_folder("module") as made:
+        yield made
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder of the test's own for a server that it starts itself."""
