@@ -71,7 +71,7 @@ EXAMPLES = r"""
     targets:
       - name: objectstore
         address: https://s3.example:9000
-        access_key: "{{ objectstore_access_key }}"
+        access_key: cutover-checks
         secret_key: "{{ objectstore_secret_key }}"
     expected:
       anonymous_refused: true

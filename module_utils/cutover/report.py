@@ -378,10 +378,15 @@ def for_markdown(value: Any) -> Any:
 
 def _markdown_cell(text: str) -> str:
     flat = " ".join(html.escape(_without_controls(text), quote=False).split())
-    return "".join(f"\\{character}" if character in "\\`*_[]|#!" else character for character in flat)
+    return flat.translate(_MARKDOWN)
+
+
+_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]|#!"})
 
 
 def _without_controls(text: str) -> str:
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
 
 

@@ -4,12 +4,34 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import servers
+from every_finding import EveryFinding
+
+RunModule = Callable[..., dict[str, Any]]
+EVERY_FINDING = "every_finding"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(EveryFinding(), EVERY_FINDING)
+
+
+@pytest.fixture
+def run_module(run_module: RunModule, pytestconfig: pytest.Config) -> RunModule:
+    """Run a module as `run_module` of all tests does, and keep which findings were seen."""
+
+    def run(module: ModuleType, **arguments: Any) -> dict[str, Any]:
+        result = run_module(module, **arguments)
+        pytestconfig.pluginmanager.get_plugin(EVERY_FINDING).see(module.__name__, result)
+        return result
+
+    return run
 
 
 @contextmanager
@@ -43,6 +65,13 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtu
     program = "redis-server" if request.param == "redis" else servers.valkey_binary()
     with servers.start_redis(tmp_path_factory.mktemp("redis"), program=program) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def module_folder() -> Iterator[Path]:
+    """A folder for servers that the tests of one file share."""
+    with passable_folder("module") as made:
+        yield made
 
 
 @pytest.fixture

@@ -75,6 +75,7 @@ PAGES: dict[str, web.Page] = {
     "/page": Answer(b"<title>Caf\xe9</title>", headers={"Content-Type": "text/html; charset=latin-1"}),
     "/health": as_json({"status": "ok"}),
     "/not-ready": as_json(NOT_READY, 503),
+    "/starting": as_json(READY | {"status": "starting"}, 503),
     "/older": as_json(OLDER),
     "/older-broken": as_json({"dependencies": {"database": "connected", "redis": "unreachable"}}, 503),
     "/slow": as_json({}, after_s=0.3),
@@ -169,6 +170,7 @@ DEVIATIONS = [
     pytest.param("/", {"json": {"list.2": 0}}, "json.list.2", id="beyond the end of a list"),
     pytest.param("/", {"json": {"status.word": 0}}, "json.status.word", id="nothing below a text"),
     pytest.param("/health", {"ready_shape": True}, "ready.shape", id="not a readiness answer"),
+    pytest.param("/starting", {"ready_shape": True}, "ready.status", id="all dependencies well, and not ready"),
     pytest.param("/", {"ready_dependencies": ["vault"]}, "ready.dependency.vault", id="dependency not named"),
     pytest.param("/older-broken", {"ready_shape": True}, "ready.dependencies", id="older shape, broken"),
     pytest.param("/older-broken", {"ready_dependencies": ["redis"]}, "ready.dependency.redis", id="older, by name"),
@@ -186,6 +188,14 @@ def test_each_deviation_is_red_in_just_its_own_finding(
     check: RunModule, path: str, expected: dict[str, Any], only: str
 ) -> None:
     assert red(check(path, **expected)) == [only]
+
+
+def test_a_whole_document_is_compared_whatever_the_order_of_its_names(check: RunModule) -> None:
+    assert green(check("/not-ready", json_equals=dict(reversed(NOT_READY.items())))) == [
+        "json",
+        "json.equals",
+        "reachable",
+    ]
 
 
 def test_a_path_that_is_not_there_is_told_apart_from_another_value(check: RunModule) -> None:

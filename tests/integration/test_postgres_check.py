@@ -123,8 +123,8 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def configuration(tmp_path_factory: pytest.TempPathFactory, ca: tuple[Path, Path]) -> dict[str, str]:
-    certificate = misbehaving.certificate(tmp_path_factory.mktemp("server"), ca=ca)
+def configuration(module_folder: Path, ca: tuple[Path, Path]) -> dict[str, str]:
+    certificate = misbehaving.certificate(module_folder, ca=ca)
     give_to_server(*certificate, certificate[0].parent)
     return {
         "ssl": "on",
@@ -138,10 +138,9 @@ def configuration(tmp_path_factory: pytest.TempPathFactory, ca: tuple[Path, Path
 
 
 @pytest.fixture(scope="module")
-def primary(tmp_path_factory: pytest.TempPathFactory, configuration: dict[str, str]) -> Iterator[servers.Postgres]:
+def primary(module_folder: Path, configuration: dict[str, str]) -> Iterator[servers.Postgres]:
     """A server with TLS, filled as EXPECTED says; `standby` streams from it."""
-    folder = tmp_path_factory.mktemp("primary")
-    with servers.start_postgres(folder, configuration) as server:
+    with servers.start_postgres(module_folder, configuration) as server:
         server.run(*ROLES)
         server.run(*CONTENTS, dbname="shop")
         yield server

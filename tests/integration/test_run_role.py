@@ -417,10 +417,13 @@ def test_a_failure_after_the_gate_makes_the_run_a_no_go(play: Play) -> None:
 
 
 def test_a_report_that_cannot_be_written_is_no_go_in_the_summary(play: Play) -> None:
-    ended = play(GOOD, "-e", "__run_shown=nothing")
+    in_the_way = {"path": "{{ run_current.dir }}/report.html", "state": "directory", "mode": "0700"}
+    ended = play(GOOD, after_gate=[{"name": "Be in the way", "ansible.builtin.file": in_the_way}])
     assert ended.code == 2
     assert "NO-GO  readiness" in ended.output
     assert "run/localhost  close | Write the report  failed" in ended.output
+    assert "report.html could not be written: Is a directory" in " ".join(ended.output.split())
+    assert "NO-GO" not in (ended.dir / "report.md").read_text(), "the report itself says what was decided before it"
 
 
 HOSTILE = "</code><script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}{% raw %}|`*\x1b[31m\u202e"

@@ -123,7 +123,9 @@ def test_each_deviation_is_red_in_just_its_own_finding(check: RunModule, expecte
 
 
 def test_a_root_token_is_refused_and_its_endless_life_too(check: RunModule, openbao: servers.OpenBao) -> None:
-    assert red(check({"token": openbao.root_token})) == ["token.root", "token.ttl"]
+    root = {"token": openbao.root_token}
+    assert red(check(root)) == ["token.root", "token.ttl"]
+    assert red(check(root, kv_versions={"secret": 2})) == ["token.root"]
 
 
 @pytest.mark.parametrize("target", [{}, {"token": "s.unknown"}, {"role_id": "no", "secret_id": "no"}])

@@ -36,6 +36,8 @@ WORK = {
 
 
 class CallbackModule(CallbackBase):
+    """Listens until the step is there."""
+
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
     CALLBACK_NAME = "kill_at"

@@ -18,6 +18,7 @@ SETTLES_S = 2.5
 
 
 def main() -> None:
+    """Read all three, and end in failure when they do not agree."""
     parser = argparse.ArgumentParser()
     for name in ("visitors", "visitors-before", "database", "password-file", "artifacts", "results", "point"):
         parser.add_argument(f"--{name}", required=True)
