@@ -9,15 +9,27 @@ from typing import Any
 
 from .evidence import JOURNAL_NAME
 from .journal import JournalBroken, is_held, read_journal
-from .runs import PastRun, verb_of
+from .runs import CHANGING_VERBS, PastRun, verb_of
+
+STAMP = len("20260131T120000Z")
 
 
 def past_runs(environment: Path | str, *, besides: str | None = None) -> list[PastRun]:
-    """The runs below ``<artifacts>/<environment>/``, oldest first, without the one named ``besides``."""
+    """The runs below ``<artifacts>/<environment>/`` that may still matter, oldest first, without ``besides``.
+
+    Those are the ones that may have changed something, back to the last cutover that came to its end: it settles all
+    before it.
+    """
     folder = Path(environment)
-    directories = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-    runs = [read_run(path) for path in directories if path.name != besides and verb_of(path.name)]
-    return sorted(runs, key=lambda run: (run.opened_at, run.id))
+    names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    told: list[PastRun] = []
+    # Ids begin with the time: the newest come first, and of one second all are read.
+    for name in sorted((name for name in names if verb_of(name) in CHANGING_VERBS), reverse=True):
+        if any(run.ends_history and run.id[:STAMP] != name[:STAMP] for run in told):
+            break
+        if name != besides:
+            told.append(read_run(folder / name))
+    return sorted(told, key=lambda run: (run.opened_at, run.id))
 
 
 def read_run(directory: Path | str) -> PastRun:

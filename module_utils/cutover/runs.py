@@ -38,7 +38,8 @@ class PastRun:
     @property
     def opened_at(self) -> str:
         """UTC; for a run without a manifest, from its id."""
-        return str(self.manifest.get("opened_at") or self.id)
+        stamp = f"{self.id[:4]}-{self.id[4:6]}-{self.id[6:8]}T{self.id[9:11]}:{self.id[11:13]}:{self.id[13:15]}Z"
+        return str(self.manifest.get("opened_at") or stamp)
 
     @property
     def steps(self) -> dict[str, str]:
@@ -90,6 +91,11 @@ class PastRun:
             return False
         back = [data.get("verdict") for data in self._all("decision") if data.get("gate") == BACK]
         return not self.steps or self.verdict == GO or back[-1:] == [GO]
+
+    @property
+    def ends_history(self) -> bool:
+        """Whether nothing before it matters any more: it changed something, and came to its end."""
+        return self.verb == "cutover" and bool(self.steps) and self.is_settled and not self.manifest.get("check_mode")
 
     def _resumed(self) -> Iterator[Mapping[str, Any]]:
         """What was recalled of the run that this one went on with: it is this one's own from there on."""

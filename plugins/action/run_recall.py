@@ -56,12 +56,12 @@ class ActionModule(ActionBase):
 def _other(current: Path, name: str) -> PastRun:
     runs = past_runs(current.parent, besides=current.name)
     cutovers = [run.id for run in runs if run.verb == "cutover" and run.steps]
-    told = next((run for run in runs if run.id == name), None) if name else last_cutover(runs)
+    told = read_run(current.parent / Path(name).name) if name else last_cutover(runs)
     if told is None or not (told.steps or told.problem):
         wanted = f"{name} is no cutover that changed anything" if name else "no cutover has changed anything"
         raise AnsibleActionFail(
             f"{wanted}, as far as the evidence in {current.parent} tells: there is nothing to go back to. "
-            f"Known are: {', '.join(cutovers) or 'none'}. Evidence of another controller lies on that controller."
+            f"The last ones are: {', '.join(cutovers) or 'none'}. Evidence of another controller lies there."
         )
     if told.problem:
         raise AnsibleActionFail(f"run {told.id} cannot be gone back to: {told.problem}")

@@ -176,6 +176,15 @@ def test_runs_come_in_their_order_and_what_is_none_is_passed_over(journal: Journ
     environment = journal.path.parent.parent
     (environment / "lost+found").mkdir()
     (environment / ROLLBACK).mkdir()
+    (environment / "20260131T140000Z-readiness-ef56").mkdir()
     assert [told.id for told in past_runs(environment)] == [CUTOVER, ROLLBACK]
     assert [told.id for told in past_runs(environment, besides=CUTOVER)] == [ROLLBACK]
     assert past_runs(environment / "nowhere") == []
+
+
+def test_nothing_matters_any_more_before_a_cutover_that_came_to_its_end(journal: Journal) -> None:
+    journal.append("closed", {"verdict": "go"})
+    environment = journal.path.parent.parent
+    for name in ("20260131T110000Z-cutover-0000", "20260131T120000Z-cutover-0001", ROLLBACK):
+        (environment / name).mkdir()
+    assert [told.id for told in past_runs(environment)] == ["20260131T120000Z-cutover-0001", CUTOVER, ROLLBACK]
