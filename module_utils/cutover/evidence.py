@@ -26,7 +26,7 @@ LONGEST_TEXT = 1_000_000
 # Results of these repeat what others said.
 _SILENT_ACTIONS = frozenset({"debug", "set_fact", "assert", "meta"})
 # What a run says of itself, by the action that says it: the key of the result, which is the kind of the record.
-_SAID = {"run_note": "found", "run_step": "step", "run_lock": "lock", "run_recall": "recalled"}
+_SAID = {"run_note": "found", "run_step": "step", "run_lock": "lock", "run_recall": "recalled", "drift_compare": "drift"}
 # Their results name the file that holds the whole decision, so that a refusal fits on a screen.
 _DECIDERS = {"gate": "decision", "run_close": "closed"}
 Entry = tuple[str, dict[str, Any]]
@@ -63,6 +63,7 @@ def entries(
         yield from _commands(part, task)
     said = _SAID.get(_short(task.action))
     yield from ((said, dict(part[said])) for part in parts if said and isinstance(part.get(said), Mapping))
+        yield from _kept(part)
     decided = _DECIDERS.get(_short(task.action)) if isinstance(result.get("decision"), Mapping) else None
     if decided:
         yield decided, dict(result["decision"])
@@ -97,6 +98,13 @@ def _verdicts(part: Mapping[str, Any]) -> Iterator[Entry]:
     for verdict in verdicts if isinstance(verdicts, list) else [verdicts]:
         # A malformed verdict is recorded as it is: the gate refuses it.
         yield "verdict", dict(verdict) if isinstance(verdict, Mapping) else {"malformed": verdict}
+
+
+def _kept(part: Mapping[str, Any]) -> Iterator[Entry]:
+    """What is there, whether declared or not."""
+    observations = part.get("observations")
+    for observation in observations if isinstance(observations, list) else []:
+        yield "observation", dict(observation)
 
 
 def _commands(part: Mapping[str, Any], task: Task) -> Iterator[Entry]:

@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from .checks import CannotObserve, ExpectationError
 from .credentials import all_parts
 from .masking import Masker, is_sensitive
+from .observation import Observation
 from .verdict import Verdict
 
 Report = Callable[..., None]
@@ -42,6 +43,29 @@ def check_arguments(*, target: Mapping[str, Any], expected: Mapping[str, Any], *
         "expected": {"type": "dict", "options": dict(expected)},
         **LIMITS,
     }
+
+
+def fact_arguments(*, target: Mapping[str, Any], salted: bool = True, **target_rules: Any) -> dict[str, Any]:
+    """The argument specification of a module that takes facts: ``target`` lists the options of one beside ``name``.
+
+    ``salted`` where some facts are secrets, of which only fingerprints are kept.
+    """
+    options = {"name": {"type": "str", "required": True}, **target}
+    salt: dict[str, Any] = {"salt": {"type": "str", "required": True, "no_log": True}} if salted else {}
+    return {
+        "targets": {"type": "list", "elements": "dict", "required": True, "options": options, **target_rules},
+        "timeout_s": {"type": "float", "default": 15.0},
+        "total_timeout_s": {"type": "float", "default": 120.0},
+        "workers": {"type": "int", "default": 32},
+        **salt,
+    }
+
+
+@contextmanager
+def recording(module: AnsibleModule) -> Iterator[Callable[[Sequence[Observation]], None]]:
+    """Run the body of a module that takes facts: give it ``record``, which ends the module with the observations."""
+    with reporting(module) as report:
+        yield lambda observations: report([], observations=[each.to_dict() for each in observations])
 
 
 @contextmanager

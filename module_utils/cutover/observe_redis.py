@@ -35,27 +35,27 @@ def _as_somebody(server: Server) -> dict[str, Any]:
     """What the target's own login sees. A refused login is the reason for all that was not seen."""
     expected = server.target["expected"]
     directives, users = directives_to_ask(expected), [user["name"] for user in expected.get("users", [])]
-    identity = _identity(server)
+    identity = identity_of(server)
     commands: list[Command] = [*identity, ("INFO",)]
     commands += [("CONFIG", "GET", directive) for directive in directives]
     commands += [("ACL", "GETUSER", user) for user in users]
     with server.connected() as connection:
         tls = _tls_in_use(connection)
         replies = ask(connection, commands)
-    refusal = _login_refusal(replies[: len(identity) + 1])
+    refusal = login_refusal(replies[: len(identity) + 1])
     if refusal:
         return {"tls": tls, "login": refusal, "info": refusal}
     info, *rest = replies[len(identity) :]
     return {
         "tls": tls,
         "login": True,
-        "info": _info(info),
+        "info": info_of(info),
         "config": {name: _config_value(name, reply) for name, reply in zip(directives, rest, strict=False)},
         "users": {name: _user(reply) for name, reply in zip(users, rest[len(directives) :], strict=True)},
     }
 
 
-def _identity(server: Server) -> list[Command]:
+def identity_of(server: Server) -> list[Command]:
     """AUTH and SELECT, where there is something to say."""
     username, password = server.target.get("username"), server.target.get("password")
     commands: list[Command] = []
@@ -66,7 +66,7 @@ def _identity(server: Server) -> list[Command]:
     return commands
 
 
-def _login_refusal(replies: Sequence[Any]) -> Refusal | None:
+def login_refusal(replies: Sequence[Any]) -> Refusal | None:
     """What kept the login out: a refused AUTH or SELECT, or an INFO that nobody who is logged in would hear."""
     *identity, info = replies
     refusals = [reply for reply in identity if isinstance(reply, Refusal)]
@@ -80,7 +80,8 @@ def _tls_in_use(connection: Any) -> str:
     return str(version()) if version else "none"
 
 
-def _info(reply: Any) -> Known[Mapping[str, str]]:
+def info_of(reply: Any) -> Known[Mapping[str, str]]:
+    """The fields of an answer to INFO, or why it was refused."""
     if isinstance(reply, CannotObserve):
         return CannotObserve(f"INFO was refused: {reply}")
     fields = dict(line.partition(":")[::2] for line in str(reply).splitlines() if ":" in line)

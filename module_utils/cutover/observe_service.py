@@ -106,8 +106,13 @@ def _together(processes: Sequence[Process]) -> Process:
     )
 
 
-def ask_supervisor(target: Options, deadline: Deadline) -> list[dict[str, Any]]:
-    """What supervisord says of all its processes; raises ``CannotObserve`` with the cause."""
+def ask_supervisor(
+    target: Options, deadline: Deadline, *, question: str = "getAllProcessInfo", answers: str = "statename"
+) -> list[dict[str, Any]]:
+    """What supervisord says of all its processes; raises ``CannotObserve`` with the cause.
+
+    ``question`` is one of its methods without parameters, ``answers`` a field that each process has in the answer.
+    """
     address = target["address"]
     connection = _connection(address, deadline)
     headers = {"Content-Type": "text/xml"}
@@ -115,9 +120,9 @@ def ask_supervisor(target: Options, deadline: Deadline) -> list[dict[str, Any]]:
         login = f"{target['username']}:{target.get('password') or ''}"
         headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
     try:
-        connection.request("POST", "/RPC2", xmlrpc.client.dumps((), "supervisor.getAllProcessInfo"), headers)
+        connection.request("POST", "/RPC2", xmlrpc.client.dumps((), f"supervisor.{question}"), headers)
         answer = connection.getresponse()
-        return _understood(address, answer.status, _body(answer, deadline))
+        return _understood(address, answer.status, _body(answer, deadline), answers)
     except (OSError, http.client.HTTPException) as reason:
         words = str(getattr(reason, "strerror", None) or reason) or type(reason).__name__
         raise CannotObserve(f"no supervisord answered at {address}: {words}") from reason
@@ -155,14 +160,14 @@ def _body(answer: http.client.HTTPResponse, deadline: Deadline) -> bytes:
     return body
 
 
-def _understood(address: str, status: int, body: bytes) -> list[dict[str, Any]]:
+def _understood(address: str, status: int, body: bytes, field: str = "statename") -> list[dict[str, Any]]:
     if status == 401:
         raise CannotObserve(f"supervisord at {address} refused the login (401): give username and password")
     if status != 200:
         raise CannotObserve(f"{address} answered with HTTP status {status}: is this supervisord?")
     try:
         processes = xmlrpc.client.loads(body)[0][0]
-        if not isinstance(processes, list) or any("statename" not in process for process in processes):
+        if not isinstance(processes, list) or any(field not in process for process in processes):
             raise TypeError("another shape")
     except xmlrpc.client.Fault as fault:
         raise CannotObserve(f"supervisord at {address} refused: {fault.faultString}") from fault

@@ -18,7 +18,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover import pools
+from ansible.module_utils.cutover import facts_targets, pools
 from ansible.module_utils.cutover.judge_migration import ALEMBIC_LINE, revision_before, revision_pattern
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -146,5 +146,7 @@ class FilterModule:
             instance_targets,
             pools.traffic_to,
             pools.traffic_share,
+            facts_targets.places,
+            facts_targets.tls_servers,
         )
         return {function.__name__: _readable(function) for function in functions}

@@ -20,6 +20,14 @@ path "sys/audit" {
   capabilities = ["read", "sudo"]
 }
 
+path "sys/policies/acl" {
+  capabilities = ["list"]
+}
+
+path "sys/policies/acl/*" {
+  capabilities = ["read"]
+}
+
 path "sys/storage/raft/configuration" {
   capabilities = ["read"]
 }
