@@ -27,6 +27,8 @@ LONGEST_TEXT = 1_000_000
 _SILENT_ACTIONS = frozenset({"debug", "set_fact", "assert", "meta"})
 # What a run says of itself, by the action that says it: the key of the result, which is the kind of the record.
 _SAID = {"run_note": "found", "run_step": "step", "run_lock": "lock", "run_recall": "recalled", "drift_compare": "drift"}
+# They come after the last word, and say it again.
+_AFTER_THE_END = frozenset({"drift_end"})
 # Their results name the file that holds the whole decision, so that a refusal fits on a screen.
 _DECIDERS = {"gate": "decision", "run_close": "closed"}
 Entry = tuple[str, dict[str, Any]]
@@ -55,7 +57,7 @@ def entries(
     result: Mapping[str, Any], task: Task, *, failed: bool = False, unreachable: bool = False, ignored: bool = False
 ) -> Iterator[Entry]:
     """The journal entries (kind, data) that a task's result stands for. Items of a loop count one by one."""
-    if _short(task.action) in _SILENT_ACTIONS and not failed:
+    if _short(task.action) in _AFTER_THE_END or (_short(task.action) in _SILENT_ACTIONS and not failed):
         return
     parts = _parts(result)
     for part in parts:

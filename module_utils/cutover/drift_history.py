@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the directory of an environment tells a drift run: the run before it, and whether anything is being changed.
+
+Only reads, and takes no lock: asking for one could refuse it to a cutover that begins at that moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from .evidence import JOURNAL_NAME
+from .journal import JournalBroken, Record, read_journal
+
+LOCKS = Path("/proc/locks")
+READ_ONLY_VERBS = frozenset({"audit", "drift", "readiness", "signoff", "watch"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """An earlier drift run that recorded a comparison."""
+
+    run: str
+    opened_at: datetime
+    drift: dict[str, Any]
+
+
+def earlier_drift_runs(directory: Path, *, before: str) -> Iterator[Earlier]:
+    """Drift runs that opened before the one of that id, newest first. One whose journal is broken is passed over."""
+    runs = sorted((path for path in directory.glob("*-drift-*") if path.name < before), reverse=True)
+    for path in runs:
+        try:
+            records = read_journal(path / JOURNAL_NAME)
+        except JournalBroken:
+            continue
+        if drift := _last(records, "drift"):
+            yield Earlier(run=path.name, opened_at=datetime.fromisoformat(records[0]["time"]), drift=drift)
+
+
+def _last(records: list[Record], kind: str) -> dict[str, Any] | None:
+    return next((record["data"] for record in reversed(records) if record["kind"] == kind), None)
+
+
+def running(directory: Path) -> str | None:
+    """The run that holds the environment's lock; ``None`` when nobody does."""
+    try:
+        inode = (directory / ".lock").stat().st_ino
+        held = any(_inode(line) == inode for line in LOCKS.read_text(encoding="ascii").splitlines())
+    except OSError:
+        return None
+    if not held:
+        return None
+    open_ones = (path.name for path in directory.glob("*Z-*-????") if not (path / "decision.json").exists())
+    changing = [name for name in open_ones if name.split("-")[1] not in READ_ONLY_VERBS]
+    return max(changing, default="a run that cannot be named")
+
+
+def _inode(line: str) -> int | None:
+    """``1: FLOCK  ADVISORY  WRITE 4242 fe:01:131073 0 EOF``, see proc_locks(5)."""
+    words = line.split()
+    try:
+        return int(words[words.index("FLOCK") + 4].rsplit(":", 1)[1])
+    except (ValueError, IndexError):
+        return None
