@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Only a finished, unaltered, real GO is signed off; and the log of it is appended to, never written over."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cutover.gate import conclude, decide
+from cutover.journal import Journal, JournalBroken, canonical, digest
+from cutover.proof import Unproven, prove
+from cutover.signoffs import LOG_NAME, Refused, append_signoff, baseline, read_signoffs, signable, statement
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+RUN = "20260131T120000Z-readiness-1a2b"
+SAYS = {"role": "release manager", "approver": "Jane Doe", "reason": "all checks passed"}
+Tamper = Callable[[Path], object]
+
+
+def make_run(directory: Path, run: str = RUN, *, status: str = "pass", check_mode: bool = False) -> Path:
+    """A run as `run_open`, the callback, `gate` and `run_close` leave it behind."""
+    where = directory / run
+    (where / "gates").mkdir(parents=True)
+    manifest = canonical({"id": run, "check_mode": check_mode, "project": {"git_sha": "abc"}}) + "\n"
+    (where / "manifest.json").write_text(manifest)
+    journal = Journal(path=where / "journal.jsonl", run=run, clock=lambda: NOON)
+    finding = {"check": "version", "status": status, "blocking": True, "expected": "7", "observed": "7"}
+    verdict = {"component": "redis", "subject": "cache", "ok": status == "pass", "findings": [finding]}
+    records = [journal.append("opened", {"manifest_sha256": digest(manifest)}), journal.append("verdict", verdict)]
+    records.append(journal.append("observation", {"component": "redis", "subject": "cache", "facts": [], "unseen": []}))
+    gate = decide(records, gate="readiness", run=run, expected=[("redis", "cache")], now=NOON).to_dict()
+    (where / "gates" / "gate-readiness.json").write_text(canonical(gate) + "\n")
+    records.append(journal.append("decision", gate))
+    final = conclude(records, run=run, required_gates=["readiness"], now=NOON).to_dict()
+    files = {name: digest((where / name).read_bytes()) for name in ("manifest.json", "gates/gate-readiness.json")}
+    evidence = {"head": journal.head, "records": len(records), "files": files}
+    final |= {"verb": "readiness", "environment": "lab", "gates": [{"gate": "readiness"}], "evidence": evidence}
+    (where / "decision.json").write_text(json.dumps(final, indent=2, sort_keys=True) + "\n")
+    journal.append("closed", {"verdict": final["verdict"], "sha256": digest((where / "decision.json").read_bytes())})
+    return where
+
+
+def sign(directory: Path, run: str = RUN, hours: int = 1) -> dict[str, Any]:
+    said = statement(signable(directory, run), **SAYS)
+    return append_signoff(directory / LOG_NAME, said, environment="lab", clock=lambda: NOON + timedelta(hours=hours))
+
+
+def test_a_go_is_signed_off_with_the_digest_of_its_evidence(tmp_path: Path) -> None:
+    where = make_run(tmp_path)
+    said = sign(tmp_path)["data"]
+    assert {key: said[key] for key in ("signed_run", "verdict", "observed", *SAYS)} == {
+        "signed_run": RUN, "verdict": "go", "observed": 1, **SAYS,
+    }  # fmt: skip
+    assert said["evidence"]["decision_sha256"] == digest((where / "decision.json").read_bytes())
+    assert (
+        said["evidence"]["journal_head"] == json.loads((where / "journal.jsonl").read_text().splitlines()[-1])["hash"]
+    )
+    assert stat.S_IMODE((tmp_path / LOG_NAME).stat().st_mode) == 0o600
+
+
+def replace(name: str, old: str, new: str) -> Tamper:
+    def tamper(where: Path) -> None:
+        text = (where / name).read_text()
+        assert old in text
+        (where / name).write_text(text.replace(old, new, 1))
+
+    return tamper
+
+
+def drop_last_line(where: Path) -> None:
+    lines = (where / "journal.jsonl").read_text().splitlines(keepends=True)
+    (where / "journal.jsonl").write_text("".join(lines[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("tamper", "complaint"),
+    [
+        pytest.param(replace("journal.jsonl", '"observed":"7"', '"observed":"8"'), "altered", id="a record"),
+        pytest.param(replace("manifest.json", "abc", "abd"), "manifest.json", id="the manifest"),
+        pytest.param(replace("decision.json", "redis", "valkey"), "decision.json", id="the decision"),
+        pytest.param(replace("gates/gate-readiness.json", "go", "no"), "gate-readiness.json", id="a gate"),
+        pytest.param(drop_last_line, "never finished", id="not closed"),
+        pytest.param(lambda where: (where / "decision.json").unlink(), "decision.json", id="no decision"),
+        pytest.param(lambda where: (where / "journal.jsonl").unlink(), "cannot be read", id="no journal"),
+        pytest.param(lambda where: where.rename(where.with_name("x")), "there is no run", id="no run"),
+    ],
+)
+def test_an_unfinished_or_altered_run_is_refused(tmp_path: Path, tamper: Tamper, complaint: str) -> None:
+    tamper(make_run(tmp_path))
+    with pytest.raises(Refused, match=complaint):
+        signable(tmp_path, RUN)
+
+
+def test_a_no_go_is_refused(tmp_path: Path) -> None:
+    make_run(tmp_path, status="fail")
+    with pytest.raises(Refused, match="NO-GO with 1 blocking"):
+        signable(tmp_path, RUN)
+
+
+def test_a_rehearsal_is_refused(tmp_path: Path) -> None:
+    make_run(tmp_path, check_mode=True)
+    with pytest.raises(Refused, match="check mode"):
+        signable(tmp_path, RUN)
+
+
+@pytest.mark.parametrize("run", ["", ".", "..", "../other/run", "a/b"], ids=repr)
+def test_what_is_no_id_leads_nowhere(tmp_path: Path, run: str) -> None:
+    with pytest.raises(Refused, match="no id"):
+        signable(tmp_path, run)
+
+
+def written_anew(where: Path) -> None:
+    """What somebody does who knows how: every hash, digest and file agrees, and the finding says fail."""
+    lines = [json.loads(line) for line in (where / "journal.jsonl").read_text().splitlines()]
+    (where / "journal.jsonl").unlink()
+    journal = Journal(path=where / "journal.jsonl", run=RUN, clock=lambda: NOON)
+    decision = json.loads((where / "decision.json").read_text())
+    for line in lines:
+        data = line["data"]
+        if line["kind"] == "verdict":
+            data["findings"][0]["status"], data["ok"] = "fail", False
+        if line["kind"] == "closed":
+            decision["evidence"]["head"] = journal.head
+            (where / "decision.json").write_text(json.dumps(decision))
+            data["sha256"] = digest((where / "decision.json").read_bytes())
+        journal.append(line["kind"], data)
+
+
+def test_a_go_that_does_not_follow_from_its_records_is_refused(tmp_path: Path) -> None:
+    written_anew(make_run(tmp_path))
+    with pytest.raises(Unproven, match="its records say no-go"):
+        prove(tmp_path / RUN)
+
+
+# --- the log and the baseline -----------------------------------------------------------------------------------------
+
+
+def test_a_later_sign_off_appends_and_is_the_baseline(tmp_path: Path) -> None:
+    later = RUN.replace("12", "13", 1)
+    make_run(tmp_path)
+    make_run(tmp_path, later)
+    first = sign(tmp_path)
+    text = (tmp_path / LOG_NAME).read_text()
+    second = sign(tmp_path, later, hours=2)
+    assert (tmp_path / LOG_NAME).read_text().startswith(text)
+    assert [record["hash"] for record in read_signoffs(tmp_path / LOG_NAME)] == [first["hash"], second["hash"]]
+    assert baseline(tmp_path).id == later
+
+
+def test_without_a_sign_off_there_is_no_baseline(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    assert read_signoffs(tmp_path / LOG_NAME) == []
+    with pytest.raises(Unproven, match="ever signed off"):
+        baseline(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        pytest.param(replace(LOG_NAME, "Jane", "Joan"), id="a name"),
+        pytest.param(replace(LOG_NAME, "\n", ""), id="its end"),
+        pytest.param(lambda where: (where / LOG_NAME).write_text("{}\n"), id="all of it"),
+    ],
+)
+def test_an_altered_log_is_neither_believed_nor_added_to(tmp_path: Path, tamper: Tamper) -> None:
+    make_run(tmp_path)
+    sign(tmp_path)
+    tamper(tmp_path)
+    with pytest.raises(Unproven, match="sign-off log was altered"):
+        baseline(tmp_path)
+    with pytest.raises(JournalBroken):
+        sign(tmp_path)
+
+
+def test_a_run_that_was_written_anew_after_its_sign_off_is_no_baseline(tmp_path: Path) -> None:
+    where = make_run(tmp_path)
+    sign(tmp_path)
+    shutil.rmtree(where)
+    make_run(tmp_path)
+    assert baseline(tmp_path).id == RUN  # the same to the last byte
+    shutil.rmtree(where)
+    make_run(tmp_path, check_mode=True)
+    with pytest.raises(Unproven, match="after it was signed off"):
+        baseline(tmp_path)
