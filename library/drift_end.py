@@ -27,4 +27,9 @@ EXAMPLES = r"""
     outcome: "{{ __drift_outcome.outcome }}"
 """
 
-RETURN = r""" # """
+RETURN = r"""
+msg:
+  description: The outcome, in words.
+  returned: always
+  type: str
+"""

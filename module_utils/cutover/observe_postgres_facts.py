@@ -47,13 +47,15 @@ ROLES: LiteralString = """
 DATABASE_COLUMNS = ("owner", "encoding", "collate", "limit", "grants")
 DATABASES: LiteralString = """
     SELECT datname::text, pg_get_userbyid(datdba)::text, pg_encoding_to_char(encoding)::text, datcollate::text,
-        nullif(datconnlimit, -1), datacl::text[]
+        nullif(datconnlimit, -1), coalesce(datacl, acldefault('d', datdba))::text[]
     FROM pg_database WHERE NOT datistemplate
     """
 
 SCHEMA_COLUMNS = ("owner", "grants")
 SCHEMAS: LiteralString = """
-    SELECT nspname::text, pg_get_userbyid(nspowner)::text, nspacl::text[] FROM pg_namespace
+    SELECT nspname::text, pg_get_userbyid(nspowner)::text,
+        coalesce(nspacl, acldefault('n', nspowner))::text[]
+    FROM pg_namespace
     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
     """
 
@@ -114,9 +116,11 @@ POLICIES: LiteralString = """
     FROM pg_policies
     """
 
+# Who was granted nothing has what the server grants by itself: written out, so that a first grant is one more.
 GRANTS: LiteralString = f"""
     SELECT n.nspname || '.' || c.relname, split_part(g::text, '=', 1), split_part(g::text, '=', 2)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, unnest(c.relacl) g
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, unnest(coalesce(c.relacl,
+        acldefault(CASE c.relkind WHEN 'S' THEN 's'::"char" ELSE 'r' END, c.relowner))) g
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND {_OURS}
     """
 
@@ -124,7 +128,7 @@ FUNCTIONS: LiteralString = """
     SELECT n.nspname || '.' || proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
         concat_ws(' ', 'md5', md5(CASE WHEN prokind = 'a' THEN '' ELSE pg_get_functiondef(p.oid) END),
             'owner', pg_get_userbyid(proowner), CASE WHEN prosecdef THEN 'security definer' END,
-            (SELECT 'grants ' || string_agg(g::text, ' ' ORDER BY g::text) FROM unnest(proacl) g))
+            (SELECT 'grants ' || string_agg(g::text, ' ' ORDER BY g::text) FROM unnest(coalesce(proacl, acldefault('f', proowner))) g))
     FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
         AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = p.oid AND deptype = 'e')

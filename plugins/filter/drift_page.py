@@ -53,7 +53,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover.drift_report import view
+from ansible.module_utils.cutover.report_drift import view
 from ansible.module_utils.cutover.report import for_html, for_markdown
 
 
