@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ _OF_A_PROGRAM = (
     "command", "directory", "uid", "autostart", "startsecs", "startretries", "exitcodes", "stopsignal", "stopwaitsecs",
     "stopasgroup", "killasgroup", "redirect_stderr", "stdout_logfile", "stderr_logfile", "process_prio", "inuse",
 )  # fmt: skip
+# A log that nobody named has another name each time supervisord starts.
+_UNNAMED_LOG = re.compile(r"(---supervisor-)\w+(?=\.log$)")
 UNIT_PROPERTIES = (
     "Id", "LoadState", "UnitFileState", "FragmentPath", "DropInPaths", "User", "WorkingDirectory", "EnvironmentFiles",
     "NeedDaemonReload",
@@ -24,9 +27,13 @@ def supervisor_facts(programs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         f"process.{program['group']}:{program['name']}"
         if program["group"] != program["name"]
-        else f"process.{program['name']}": {name: program[name] for name in _OF_A_PROGRAM if name in program}
+        else f"process.{program['name']}": {name: _plain(program[name]) for name in _OF_A_PROGRAM if name in program}
         for program in programs
     }
+
+
+def _plain(value: Any) -> Any:
+    return _UNNAMED_LOG.sub(r"\1*", value) if isinstance(value, str) else value
 
 
 def unit_facts(stdout: str, names: Sequence[str]) -> dict[str, Any]:

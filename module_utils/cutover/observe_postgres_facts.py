@@ -128,7 +128,8 @@ FUNCTIONS: LiteralString = """
     SELECT n.nspname || '.' || proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
         concat_ws(' ', 'md5', md5(CASE WHEN prokind = 'a' THEN '' ELSE pg_get_functiondef(p.oid) END),
             'owner', pg_get_userbyid(proowner), CASE WHEN prosecdef THEN 'security definer' END,
-            (SELECT 'grants ' || string_agg(g::text, ' ' ORDER BY g::text) FROM unnest(coalesce(proacl, acldefault('f', proowner))) g))
+            (SELECT 'grants ' || string_agg(g::text, ' ' ORDER BY g::text)
+                FROM unnest(coalesce(proacl, acldefault('f', proowner))) g))
     FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
         AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = p.oid AND deptype = 'e')

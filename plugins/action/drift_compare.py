@@ -19,9 +19,9 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover.history import earlier_drift_runs, running
 from ansible.module_utils.cutover.evidence import ATTESTATION, read_evidence
 from ansible.module_utils.cutover.gate import decide
+from ansible.module_utils.cutover.history import earlier_drift_runs, running
 from ansible.module_utils.cutover.journal import Record, utc_now
 from ansible.module_utils.cutover.judge_drift import (
     Comparison,

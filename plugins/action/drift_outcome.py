@@ -16,11 +16,11 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover.report_drift import context
 from ansible.module_utils.cutover.evidence import ATTESTATION, read_evidence
 from ansible.module_utils.cutover.gate import conclude
 from ansible.module_utils.cutover.journal import utc_now
 from ansible.module_utils.cutover.judge_drift import outcome
+from ansible.module_utils.cutover.report_drift import context
 
 
 def argument_spec() -> dict[str, Any]:

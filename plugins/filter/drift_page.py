@@ -53,8 +53,8 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover.report_drift import view
 from ansible.module_utils.cutover.report import for_html, for_markdown
+from ansible.module_utils.cutover.report_drift import view
 
 
 def drift_page(journal: str, manifest: str, decision: str, style: str = "html") -> dict[str, Any]:
