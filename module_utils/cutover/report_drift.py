@@ -17,7 +17,7 @@ HEADLINES = {
     CONTRACT_BROKEN: "Contract broken",
     COULD_NOT_LOOK: "Could not look",
 }
-NOBODY = "nobody is named in drift_owners"
+NOBODY = "nobody named"
 MOST_OWNERS = 5
 
 
