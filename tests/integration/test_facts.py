@@ -100,7 +100,7 @@ def test_the_login_that_takes_facts_can_write_nothing(redis_server: servers.Redi
         "ACL SETUSER x on",
         "FLUSHALL",
         "SHUTDOWN",
-        "DEBUG SLEEP 0",
+        "KEYS *",
     ):
         with pytest.raises(redis.exceptions.NoPermissionError):
             looker.execute_command(*command.split())
@@ -175,7 +175,8 @@ def take_postgres(postgres: servers.Postgres, database: str, run_module: RunModu
         ("CREATE EXTENSION pg_trgm", ["extension.pg_trgm"]),
         ("CREATE SCHEMA stray", ["schema.stray"]),
         ("ALTER SCHEMA public OWNER TO postgres", ["schema.public"]),
-        ("CREATE VIEW v AS SELECT 1 AS one", ["table.public.v", *(f"table.public.v/{part}" for part in ("column.one", "grant.postgres"))]),
+        ("CREATE VIEW v AS SELECT 1 AS one",
+         ["table.public.v", "table.public.v/column.one", "table.public.v/grant.postgres"]),
         # What moves by itself, or by the application.
         ("INSERT INTO users DEFAULT VALUES", []),
         ("SELECT nextval('users_id_seq')", []),
