@@ -59,7 +59,7 @@ def unseen(drift: Data, blocking: Iterable[Data]) -> list[dict[str, Any]]:
     return [
         {
             "where": f"{blocker['component']}/{blocker['subject']}",
-            "what": str(blocker["check"]).removeprefix(PREFIX),
+            "what": "all of it" if blocker["check"] == f"{PREFIX}seen" else str(blocker["check"]).removeprefix(PREFIX),
             "cause": blocker.get("cause") or blocker["status"],
         }
         for blocker in blocking
