@@ -26,7 +26,9 @@ LONGEST_TEXT = 1_000_000
 # Results of these repeat what others said.
 _SILENT_ACTIONS = frozenset({"debug", "set_fact", "assert", "meta"})
 # What a run says of itself, by the action that says it: the key of the result, which is the kind of the record.
-_SAID = {"run_note": "found", "run_step": "step", "run_lock": "lock", "run_recall": "recalled", "drift_compare": "drift"}
+_SAID = {
+    "run_note": "found", "run_step": "step", "run_lock": "lock", "run_recall": "recalled", "drift_compare": "drift",
+}  # fmt: skip
 # They come after the last word, and say it again.
 _AFTER_THE_END = frozenset({"drift_end"})
 # Their results name the file that holds the whole decision, so that a refusal fits on a screen.
@@ -63,9 +65,9 @@ def entries(
     for part in parts:
         yield from _verdicts(part)
         yield from _commands(part, task)
+        yield from _kept(part)
     said = _SAID.get(_short(task.action))
     yield from ((said, dict(part[said])) for part in parts if said and isinstance(part.get(said), Mapping))
-        yield from _kept(part)
     decided = _DECIDERS.get(_short(task.action)) if isinstance(result.get("decision"), Mapping) else None
     if decided:
         yield decided, dict(result["decision"])

@@ -45,17 +45,24 @@ def _last(records: list[Record], kind: str) -> dict[str, Any] | None:
 
 
 def running(directory: Path) -> str | None:
-    """The run that holds the environment's lock; ``None`` when nobody does."""
+    """The newest run that changes the environment and is still being written; ``None`` when there is none.
+
+    Whoever writes a run holds its journal (``journal.hold``): the kernel's list of locks tells so, and none is taken.
+    """
     try:
-        inode = (directory / ".lock").stat().st_ino
-        held = any(_inode(line) == inode for line in LOCKS.read_text(encoding="ascii").splitlines())
+        held = {_inode(line) for line in LOCKS.read_text(encoding="ascii").splitlines()}
     except OSError:
         return None
-    if not held:
-        return None
-    open_ones = (path.name for path in directory.glob("*Z-*-????") if not (path / "decision.json").exists())
-    changing = [name for name in open_ones if name.split("-")[1] not in READ_ONLY_VERBS]
-    return max(changing, default="a run that cannot be named")
+    unfinished = (path for path in directory.glob("*Z-*-????") if not (path / "decision.json").exists())
+    changing = (path for path in unfinished if path.name.split("-")[1] not in READ_ONLY_VERBS)
+    return max((path.name for path in changing if _inode_of(path / JOURNAL_NAME) in held), default=None)
+
+
+def _inode_of(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
 
 
 def _inode(line: str) -> int | None:

@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 from contract.layout import PROJECT, THINKING, imports_of, is_standard, relative, tracked_files
 
-PURE_NAMES = {"checks", "durations", "gate", "journal", "masking", "report", "report_drift", "runs", "verdict", "versions"}
+PURE_NAMES = {
+    "checks",
+    "durations",
+    "gate",
+    "journal",
+    "masking",
+    "report",
+    "report_drift",
+    "runs",
+    "verdict",
+    "versions",
+}
 # The one file that speaks to Ansible.
 GLUE = "glue"
 # Python's own clients: what opens a connection or starts a process is no thinking either.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from cutover.facts_redis import acl_facts, config_facts, module_facts, server_fa
 from cutover.facts_service import UNIT_PROPERTIES, supervisor_facts, unit_facts
 from cutover.facts_targets import places, tls_servers
 from cutover.facts_vault import audit_facts, mount_facts, seal_facts
+from cutover.journal import hold
 from cutover.observation import in_parts
 from cutover.observe_files import look_at_files
 from cutover.pool import Deadline
@@ -207,9 +209,12 @@ def test_what_is_not_there_is_a_fact(tmp_path: Path) -> None:
 
 
 def test_observations_and_drift_become_records_of_their_own() -> None:
-    task = Task(name="t", action="redis_facts", host="localhost")
     result = {"observations": [{"component": "redis"}, {"component": "redis"}], "drift": {"counts": {}}}
-    assert [kind for kind, _ in entries(result, task)] == ["observation", "observation", "drift"]
+    told = [
+        [kind for kind, _ in entries(result, Task(name="t", action=action, host="localhost"))]
+        for action in ("redis_facts", "drift_compare")
+    ]
+    assert told == [["observation", "observation"], ["observation", "observation", "drift"]]
 
 
 def test_the_end_of_a_drift_run_adds_nothing_to_its_evidence() -> None:
@@ -219,23 +224,25 @@ def test_the_end_of_a_drift_run_adds_nothing_to_its_evidence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "runs", "named"),
+    ("verb", "held", "ended", "named"),
     [
-        pytest.param(False, ["20260131T120000Z-cutover-aaaa"], None, id="nobody holds the lock"),
-        pytest.param(True, ["20260131T120000Z-cutover-aaaa", "20260131T120001Z-drift-bbbb"],
-                     "20260131T120000Z-cutover-aaaa", id="a cutover"),
-        pytest.param(True, [], "a run that cannot be named", id="somebody"),
+        pytest.param("cutover", True, False, True, id="a cutover at work"),
+        pytest.param("cutover", False, False, False, id="one that was killed"),
+        pytest.param("cutover", True, True, False, id="one that has decided"),
+        pytest.param("drift", True, False, False, id="one that only looks"),
     ],
-)  # fmt: skip
+)
 def test_a_run_that_changes_the_environment_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: bool, runs: list[str], named: str | None
+    tmp_path: Path, verb: str, held: bool, ended: bool, named: bool
 ) -> None:
-    (tmp_path / ".lock").touch()
-    inode = (tmp_path / ".lock").stat().st_ino
-    for run in runs:
-        (tmp_path / run).mkdir()
-    locks = tmp_path / "locks"
-    locks.write_text(f"1: POSIX  ADVISORY  READ 1 08:01:{inode} 0 EOF\n2: FLOCK  ADVISORY  WRITE 4 08:01:7 0 EOF\n"
-                     + (f"3: FLOCK  ADVISORY  WRITE 42 08:01:{inode} 0 EOF\n" if held else ""))  # fmt: skip
-    monkeypatch.setattr(history, "LOCKS", locks)
-    assert history.running(tmp_path) == named
+    run = tmp_path / f"20260131T120000Z-{verb}-aaaa"
+    run.mkdir()
+    (run / "journal.jsonl").touch()
+    if ended:
+        (run / "decision.json").touch()
+    descriptor = hold(run / "journal.jsonl") if held else None
+    try:
+        assert history.running(tmp_path) == (run.name if named else None)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
