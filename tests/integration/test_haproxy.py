@@ -56,12 +56,18 @@ class Stack:
 
 
 @contextmanager
-def stack_of(folder: Path, *, options: dict[str, str] | None = None, dead: tuple[str, ...] = ()) -> Iterator[Stack]:
-    """HAProxy before ``blue1`` and ``green1``.
+def stack_of(
+    folder: Path,
+    *,
+    options: dict[str, str] | None = None,
+    dead: tuple[str, ...] = (),
+    names: tuple[str, ...] = ("blue1", "green1"),
+) -> Iterator[Stack]:
+    """HAProxy before ``blue1`` and ``green1``, or others by their ``names``.
 
     ``options`` are added to a server's line. Who is ``dead`` does not listen.
     """
-    apps = {name: App(name) for name in ("blue1", "green1")}
+    apps = {name: App(name) for name in names}
     with ExitStack() as running:
         for app in apps.values():
             app.start()
@@ -230,6 +236,22 @@ def test_a_dead_server_out_of_maintenance_is_not_taken_for_up(folder: Path, run_
         assert result["failed"]
         assert "no other server was taken out of service" in result["msg"]
         assert stack.haproxy.statuses()["blue1"] == "UP"
+
+
+def test_one_server_is_enough_to_take_the_others_out_of_service_where_that_was_said(
+    folder: Path, run_module: RunModule
+) -> None:
+    wanted = {name: {"state": "ready", "weight": 100} for name in ("green1", "green2")} | {"blue1": {"state": "drain"}}
+    arguments = {"servers": wanted, "pools": {"blue": ["blue1"], "green": ["green1", "green2"]}}
+    with stack_of(folder, names=("blue1", "green1", "green2"), dead=("green2",)) as stack:
+        stack.haproxy.wait_for(blue1="UP", green1="UP", green2="DOWN")
+        for too_few in ({}, {"min_up": 2}):
+            assert send_to(stack, run_module, **arguments, up_timeout_s=2, **too_few)["failed"]
+            assert stack.haproxy.statuses()["blue1"] == "UP"
+        with visitors.visiting(stack.haproxy.url) as people:
+            assert send_to(stack, run_module, **arguments, min_up=1)["serving_pools"] == ["green"]
+            assert set(people.wait_for_more(20)[10:]) == {"green1"}
+        assert people.lost == []
 
 
 def test_a_server_that_is_configured_as_disabled_serves_when_it_is_told_to(folder: Path, run_module: RunModule) -> None:
