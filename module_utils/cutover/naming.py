@@ -9,7 +9,15 @@ from typing import Any, Protocol
 # Ansible's own: not the inventory's, and partly the whole inventory over again.
 _MAGIC = frozenset(
     {"hostvars", "groups", "vars", "omit", "environment", "play_hosts", "role_names", "inventory_dir", "inventory_file"}
-    | {"playbook_dir", "group_names", "inventory_hostname", "inventory_hostname_short", "role_name", "role_path"}
+    | {
+        "playbook_dir",
+        "group_names",
+        "inventory_hostname",
+        "inventory_hostname_short",
+        "role_name",
+        "role_path",
+        "role_uuid",
+    }
 )
 NO_TARGET = "(no target is declared)"
 

@@ -175,12 +175,12 @@ def against_resuming(run: PastRun, now: Mapping[str, Any]) -> list[str]:
 
 
 def changed_inputs(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The names of the variables and groups that differ; those that steer a run are left out."""
+    """The names of the variables and groups that differ; those that steer a run, and the roles' own, are left out."""
     return sorted(
         name
         for part in ("variables", "groups")
         for name in {*(before.get(part) or {}), *(now.get(part) or {})} - CONTROL_VARIABLES
-        if (before.get(part) or {}).get(name) != (now.get(part) or {}).get(name)
+        if not name.startswith("__") and (before.get(part) or {}).get(name) != (now.get(part) or {}).get(name)
     )
 
 

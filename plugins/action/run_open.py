@@ -123,7 +123,9 @@ def _refuse(
             f"Unfinished are: {', '.join(run.id for run in left) or 'none'}"
         )
     if resumed and (reasons := against_resuming(resumed, circumstances)):
-        raise AnsibleActionFail(f"run {resumed.id} cannot be resumed: {'; '.join(reasons)}. {_way_back(resumed)}")
+        raise AnsibleActionFail(
+            f"run {resumed.id} cannot be resumed: {'; '.join(reasons)}. {_way_back(resumed, resume=False)}"
+        )
     if resumed and resumed.alive:
         raise AnsibleActionFail(f"run {resumed.id} is still at work: end it first")
     if left and not resumed and not args["settles"]:
@@ -138,10 +140,10 @@ def _unfinished(run: PastRun) -> str:
     return f"Run {run.id}, {opened}, {how}. Its steps: {steps or 'unknown'}."
 
 
-def _way_back(run: PastRun) -> str:
-    resume = f" Or go on with it: the same command as before, with -e resume={run.id}." if run.may_be_resumed else ""
+def _way_back(run: PastRun, *, resume: bool = True) -> str:
+    go_on = f" Or go on with it: the same command as before, with -e resume={run.id}."
     return (
-        f"Go back to what it found: ansible-playbook playbooks/rollback.yml.{resume} When a person has brought the "
+        f"Go back to what it found: ansible-playbook playbooks/rollback.yml.{go_on if resume and run.may_be_resumed else ''} When a person has brought the "
         f"environment in order, and answers for it: -e run_set_aside={run.id}; that is recorded."
     )
 

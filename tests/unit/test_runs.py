@@ -121,7 +121,7 @@ def test_a_run_is_resumed_only_where_nothing_else_has_changed(told: PastRun, rea
 
 
 def test_what_says_how_to_go_on_is_no_change_of_the_inputs() -> None:
-    before = {"variables": {"a": 1, "b": 2}, "groups": {"all": ["x"]}}
+    before = {"variables": {"a": 1, "b": 2, "__seen": 1}, "groups": {"all": ["x"]}}
     now = {"variables": {"a": 1, "resume": "RUN", "run_lock_break": "RUN"}, "groups": {"all": ["x", "y"]}}
     assert changed_inputs(before, now) == ["all", "b"]
 
