@@ -143,8 +143,9 @@ def _unfinished(run: PastRun) -> str:
 def _way_back(run: PastRun, *, resume: bool = True) -> str:
     go_on = f" Or go on with it: the same command as before, with -e resume={run.id}."
     return (
-        f"Go back to what it found: ansible-playbook playbooks/rollback.yml.{go_on if resume and run.may_be_resumed else ''} When a person has brought the "
-        f"environment in order, and answers for it: -e run_set_aside={run.id}; that is recorded."
+        "Go back to what it found: ansible-playbook playbooks/rollback.yml."
+        f"{go_on if resume and run.may_be_resumed else ''} When a person has brought the environment in order, and answers "
+        f"for it: -e run_set_aside={run.id}; that is recorded."
     )
 
 
