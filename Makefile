@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # Debian keeps servers where an ordinary user's PATH does not look.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
+# Every playbook is a process, and every module another one: they need not compile what they import each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 PLAY := ansible-playbook
 

@@ -141,9 +141,10 @@ def _unfinished(run: PastRun) -> str:
 
 
 def _way_back(run: PastRun, *, resume: bool = True) -> str:
+    wait = "Wait until it has ended: its last task may go on after its controller was killed. " if run.alive else ""
     go_on = f" Or go on with it: the same command as before, with -e resume={run.id}."
     return (
-        "Go back to what it found: ansible-playbook playbooks/rollback.yml."
+        f"{wait}Go back to what it found: ansible-playbook playbooks/rollback.yml."
         f"{go_on if resume and run.may_be_resumed else ''} When a person has brought the environment in order, and "
         f"answers for it: -e run_set_aside={run.id}; that is recorded."
     )

@@ -14,12 +14,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from cutover.journal import Journal, hold, read_journal
+from cutover.journal import Journal, hold, is_held, read_journal
+from servers import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 SECRET = "Tr0ub4dor&3/+ü"
@@ -551,6 +553,10 @@ def test_a_run_whose_process_lives_is_never_broken_into_unasked(change: Play, tm
     assert change().records("lock")[0]["how"] == "taken over from a dead owner"
 
 
+def _let_go(journal: Path) -> bool:
+    return not is_held(journal)
+
+
 def test_a_killed_controller_is_known_by_its_journal_and_an_interrupted_one_closes_its_evidence(
     change: Play,
 ) -> None:
@@ -565,6 +571,9 @@ def test_a_killed_controller_is_known_by_its_journal_and_an_interrupted_one_clos
             assert says in ended.output
             assert ended.decision["verdict"] == "no-go"
             assert f"-e resume={ended.dir.name}" in " ".join(ended.output.split())
+        # The worker is a part of the run: it lives until its task has ended, though the controller was killed.
+        journal = ended.dir / "journal.jsonl"
+        wait_until(partial(_let_go, journal), what="the end of the run's last task")
         refused = change()
         assert "was interrupted" in " ".join(refused.output.split())
         assert change(verb="rollback", before_gate=[BEGIN]).code == 0
