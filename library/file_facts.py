@@ -14,7 +14,7 @@ description:
   - Judges nothing. What is taken here is compared with what was taken when a run was signed off.
 version_added: 1.1.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [facts, facts.salt]
+extends_documentation_fragment: [facts, facts.salt, targets]
 options:
   targets:
     suboptions:

@@ -33,34 +33,15 @@ notes:
     default_transaction_read_only).
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
+extends_documentation_fragment: [postgres]
 requirements: [psycopg >= 3.2]
 options:
   name:
     description: Name of the database's target, for reports.
     type: str
     required: true
-  address:
-    description: Where the database is, without credentials, such as V(postgresql://db.example:5432/shop).
-    type: str
-    required: true
   user:
     description: Role that administers the database.
-    type: str
-    required: true
-  password:
-    description: Password of the role.
-    type: str
-  passfile:
-    description: File on the host with the password, of libpq's C(.pgpass) form and mode C(0600).
-    type: path
-  ca_path:
-    description: File of trusted CA certificates in PEM form.
-    type: path
-  sslmode:
-    description: How libpq secures the connection. Anything but V(verify-full) trusts whoever answers.
-    type: str
-    choices: [disable, prefer, require, verify-ca, verify-full]
-    default: verify-full
   maintenance_database:
     description: Another database of the server, from which databases are made and renamed.
     type: str
@@ -198,20 +179,14 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.cutover.checks import CannotObserve
 from ansible.module_utils.cutover.command import CannotRun
 from ansible.module_utils.cutover.masking import Masker
+from ansible.module_utils.cutover.options import POSTGRES, POSTGRES_RULES
 from ansible.module_utils.cutover.restore import CannotRestore, Programs
-
-SSLMODES = ["disable", "prefer", "require", "verify-ca", "verify-full"]
 
 
 def argument_spec() -> dict[str, Any]:
     return {
         "name": {"type": "str", "required": True},
-        "address": {"type": "str", "required": True},
-        "user": {"type": "str", "required": True},
-        "password": {"type": "str", "no_log": True},
-        "passfile": {"type": "path"},
-        "ca_path": {"type": "path"},
-        "sslmode": {"type": "str", "choices": SSLMODES, "default": "verify-full"},
+        **POSTGRES,
         "maintenance_database": {"type": "str", "default": "postgres"},
         "src": {"type": "path", "required": True},
         "sha256": {"type": "str", "required": True},
@@ -258,12 +233,7 @@ def bring_back(module: AnsibleModule, programs: Programs) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec(),
-        supports_check_mode=True,
-        mutually_exclusive=[("password", "passfile")],
-        required_if=[("sslmode", "verify-ca", ["ca_path"])],
-    )
+    module = AnsibleModule(argument_spec(), supports_check_mode=True, **POSTGRES_RULES)
     refuse_credentials_in_address(module)
     masker = Masker(module.no_log_values)
     limits = {name: module.params[name] for name in ("program_dir", "timeout_s", "password")}

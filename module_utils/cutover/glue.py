@@ -23,7 +23,11 @@ LIMITS: dict[str, Any] = {
     "timeout_s": {"type": "float", "default": 5.0},
     "total_timeout_s": {"type": "float", "default": 60.0},
     "workers": {"type": "int", "default": 32},
-    "report_only": {"type": "bool", "default": False},
+}
+# There are more facts than an expectation names.
+LIMITS_FOR_FACTS = LIMITS | {
+    "timeout_s": {"type": "float", "default": 15.0},
+    "total_timeout_s": {"type": "float", "default": 120.0},
 }
 
 
@@ -33,15 +37,12 @@ def check_arguments(*, target: Mapping[str, Any], expected: Mapping[str, Any], *
     ``target`` lists the options of one target beside ``name``, ``expected`` those of an expectation, which may stand
     for all targets or within one. ``target_rules`` are ``required_together`` and its like, for one target.
     """
-    options = {
-        "name": {"type": "str", "required": True},
-        **target,
-        "expected": {"type": "dict", "options": dict(expected)},
-    }
+    expectation = {"type": "dict", "options": dict(expected)}
     return {
-        "targets": {"type": "list", "elements": "dict", "required": True, "options": options, **target_rules},
-        "expected": {"type": "dict", "options": dict(expected)},
+        "targets": _targets({**target, "expected": expectation}, target_rules),
+        "expected": expectation,
         **LIMITS,
+        "report_only": {"type": "bool", "default": False},
     }
 
 
@@ -50,15 +51,13 @@ def fact_arguments(*, target: Mapping[str, Any], salted: bool = True, **target_r
 
     ``salted`` where some facts are secrets, of which only fingerprints are kept.
     """
-    options = {"name": {"type": "str", "required": True}, **target}
     salt: dict[str, Any] = {"salt": {"type": "str", "required": True, "no_log": True}} if salted else {}
-    return {
-        "targets": {"type": "list", "elements": "dict", "required": True, "options": options, **target_rules},
-        "timeout_s": {"type": "float", "default": 15.0},
-        "total_timeout_s": {"type": "float", "default": 120.0},
-        "workers": {"type": "int", "default": 32},
-        **salt,
-    }
+    return {"targets": _targets(target, target_rules), **LIMITS_FOR_FACTS, **salt}
+
+
+def _targets(options: Mapping[str, Any], rules: Mapping[str, Any]) -> dict[str, Any]:
+    named = {"name": {"type": "str", "required": True}, **options}
+    return {"type": "list", "elements": "dict", "required": True, "options": named, **rules}
 
 
 @contextmanager

@@ -12,6 +12,7 @@ PURE_NAMES = {
     "gate",
     "journal",
     "masking",
+    "options",
     "report",
     "report_drift",
     "runs",
