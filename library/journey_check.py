@@ -180,7 +180,8 @@ options:
         description: Key of the token there.
         type: str
       from_value:
-        description: Name of the value that holds its token, such as one that a login captured.
+        description: Name of the value that holds its token, such as one that a login captured. It is shown nowhere,
+          whether it was captured with C(secret=true) or not.
         type: str
       header:
         description: Header that takes the token.

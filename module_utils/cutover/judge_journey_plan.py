@@ -240,6 +240,7 @@ def _step(options: Options, identities: Mapping[str, Identity], journey: str) ->
     if who is not None and who not in identities:
         raise ExpectationError(f"{where} is sent as {who!r}: there is no such identity")
     changes = options.get("changes")
+    tokens = {identity.from_value for identity in identities.values()}
     step = Step(
         name=options["name"],
         method=method,
@@ -258,7 +259,10 @@ def _step(options: Options, identities: Mapping[str, Identity], journey: str) ->
         max_ms=expected.get("max_ms"),
         wait_s=expected.get("wait_s") or 0.0,
         every_s=1.0 if expected.get("every_s") is None else expected["every_s"],
-        captures=tuple(_capture(name, source, where) for name, source in (options.get("capture") or {}).items()),
+        captures=tuple(
+            _capture(name, source, where, is_token=name in tokens)
+            for name, source in (options.get("capture") or {}).items()
+        ),
         files=Files(**options["files"]) if options.get("files") else None,
     )
     _refuse_what_cannot_be_sent(step, where)
@@ -291,7 +295,8 @@ def compiled_pattern(pattern: Any, where: str, values: Values | None = None) -> 
         raise ExpectationError(f"{where}: {pattern!r} is not a regular expression: {wrong}") from wrong
 
 
-def _capture(name: str, declared: Any, where: str) -> Capture:
+def _capture(name: str, declared: Any, where: str, *, is_token: bool) -> Capture:
+    """A token that an identity sends is a secret, whether declared as one or not."""
     if not re.fullmatch(_NAME, name):
         raise ExpectationError(f"{where} captures {name!r}: a name is lower-case letters, digits and _, a letter first")
     source = {"body": declared} if isinstance(declared, str) else declared
@@ -300,7 +305,8 @@ def _capture(name: str, declared: Any, where: str) -> Capture:
     body, header = source.get("body"), source.get("header")
     if (body is None) == (header is None):
         raise ExpectationError(f"{where} captures {name!r}: from the body or from a header, one of them")
-    return Capture(name=name, body=body, header=header and header.lower(), secret=bool(source.get("secret")))
+    secret = is_token or bool(source.get("secret"))
+    return Capture(name=name, body=body, header=header and header.lower(), secret=secret)
 
 
 def _refuse_what_cannot_be_sent(step: Step, where: str) -> None:

@@ -298,6 +298,7 @@ class _Walker:
     def _authority(self, identity: Identity) -> dict[str, str]:
         if identity.from_value:
             token = self._values[identity.from_value]
+            self._hidden.add(str(token))
         elif identity.secret:
             token = self._tokens[identity.secret.name]
         else:

@@ -285,3 +285,11 @@ def test_a_clean_up_step_knows_what_any_step_before_it_captures():
 def test_what_only_reads_changes_nothing_and_what_is_said_to_change_nothing_does_not():
     made = plan(step("a"), step("b", method="POST"), step("c", method="POST", changes=False), step("d", changes=True))
     assert [one.changes for one in made.steps] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden"), [pytest.param("bearer", True, id="a token"), pytest.param("total", False, id="another value")]
+)
+def test_a_token_that_an_identity_sends_is_a_secret_though_nobody_said_so(name: str, hidden: bool):
+    made = plan(step(capture={name: "found"}), shared={"identities": [{"name": "admin", "from_value": "bearer"}]})
+    assert [capture.secret for capture in made.steps[0].captures] == [hidden]
