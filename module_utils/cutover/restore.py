@@ -404,11 +404,6 @@ class Loss:
     only_restored: Sequence[str] = ()
 
     @property
-    def rows(self) -> int:
-        """Rows that will not be there any more."""
-        return sum(table.rows for table in self.tables)
-
-    @property
     def is_none(self) -> bool:
         """Whether going back loses nothing that is counted."""
         return not self.tables
