@@ -50,6 +50,17 @@ def digest(text: str | bytes) -> str:
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
+def write_once(path: Path, text: str) -> str:
+    """Write a file of evidence that its owner alone reads, and return its SHA-256.
+
+    Raises ``FileExistsError``: what is there is never changed.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+    return digest(text)
+
+
 def plain(value: Any) -> Any:
     """The value as JSON can hold it: bytes as text, and numbers such as infinity as their name."""
     if isinstance(value, Mapping):

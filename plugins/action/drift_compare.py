@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover.evidence import ATTESTATION, read_evidence
+from ansible.module_utils.cutover.evidence import evidence_of
 from ansible.module_utils.cutover.gate import decide
 from ansible.module_utils.cutover.history import earlier_drift_runs, running
 from ansible.module_utils.cutover.journal import Record, utc_now
@@ -64,7 +63,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec())
         run, now = args["run"], utc_now()
-        records, problems = read_evidence(run["dir"], run["id"], os.environ.get(ATTESTATION))
+        records, problems = evidence_of(run)
         if problems:
             raise AnsibleActionFail(f"Nothing was compared: {problems[0]}")
         try:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover.evidence import ATTESTATION, read_evidence
+from ansible.module_utils.cutover.evidence import evidence_of
 from ansible.module_utils.cutover.gate import conclude
 from ansible.module_utils.cutover.journal import utc_now
 from ansible.module_utils.cutover.judge_drift import outcome
@@ -43,7 +42,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec())
         run = args["run"]
-        records, problems = read_evidence(run["dir"], run["id"], os.environ.get(ATTESTATION))
+        records, problems = evidence_of(run)
         blocking = conclude(
             records, run=run["id"], required_gates=args["required_gates"], waivers=args["waivers"], now=utc_now(),
             problems=problems,
