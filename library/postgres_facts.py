@@ -12,7 +12,7 @@ description:
     triggers, policies, functions and grants. No counters, sizes, contents or partitions.
   - Reads only, in read-only transactions. A login with C(pg_read_all_settings), which C(pg_monitor) has, will do.
   - Judges nothing. What is taken here is compared with what was taken when a run was signed off.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
 extends_documentation_fragment: [facts, facts.salt, postgres.targets, targets]
 requirements: [psycopg >= 3.2]

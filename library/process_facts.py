@@ -11,7 +11,7 @@ description:
   - Which processes are declared to supervisord, or how the named units are declared to systemd. Whether they run is the
     business of M(service_check).
   - Judges nothing. What is taken here is compared with what was taken when a run was signed off.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
 extends_documentation_fragment: [facts, targets]
 options:

@@ -11,7 +11,7 @@ description:
   - The whole configuration, users, modules, version and role; passwords as fingerprints, no counters.
   - Reads only, in one round trip. A login with C(+info +config|get +acl|list +module|list) and no other right will do.
   - Judges nothing. What is taken here is compared with what was taken when a run was signed off.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
 extends_documentation_fragment: [facts, facts.salt, targets]
 requirements: [redis >= 8.0]

@@ -11,7 +11,7 @@ description:
   - Version, seal, mounts, auth methods, audit devices, and the digest of every policy. No secret is read.
   - Reads only. A login that may read C(sys/mounts), C(sys/auth), C(sys/audit) and C(sys/policies/acl) will do.
   - Judges nothing. What is taken here is compared with what was taken when a run was signed off.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
 extends_documentation_fragment: [facts, facts.salt, targets]
 requirements: [hvac >= 2.3]
