@@ -170,14 +170,13 @@ commands:
 """
 
 import signal
-import sys
 from types import FrameType
 from typing import Any
-from urllib.parse import urlsplit
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cutover.checks import CannotObserve
 from ansible.module_utils.cutover.command import CannotRun
+from ansible.module_utils.cutover.glue import refuse_credentials_in_address, what_is_missing
 from ansible.module_utils.cutover.masking import Masker
 from ansible.module_utils.cutover.options import POSTGRES, POSTGRES_RULES
 from ansible.module_utils.cutover.restore import CannotRestore, Programs
@@ -201,18 +200,6 @@ def argument_spec() -> dict[str, Any]:
     }
 
 
-def refuse_credentials_in_address(module: AnsibleModule) -> None:
-    address = module.params["address"]
-    try:
-        secret = urlsplit(address).password
-    except ValueError:
-        # Where it ends and where a password in it would begin cannot be told.
-        secret = address
-    if secret:
-        module.no_log_values.add(secret)
-        module.fail_json(msg="The address holds a password, or is no URL: give the password in its own option.")
-
-
 def end_in_order(number: int, _frame: FrameType | None) -> None:
     """What is closed is opened again on the way out, which a signal alone would cut off."""
     raise KeyboardInterrupt(f"ended by signal {number}")
@@ -234,7 +221,7 @@ def bring_back(module: AnsibleModule, programs: Programs) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec(), supports_check_mode=True, **POSTGRES_RULES)
-    refuse_credentials_in_address(module)
+    refuse_credentials_in_address(module, module.params["address"])
     masker = Masker(module.no_log_values)
     limits = {name: module.params[name] for name in ("program_dir", "timeout_s", "password")}
     programs = Programs(**limits, secrets=frozenset(module.no_log_values))
@@ -243,8 +230,7 @@ def main() -> None:
     try:
         result = bring_back(module, programs)
     except ImportError as missing:
-        name = (missing.name or str(missing)).partition(".")[0]
-        module.fail_json(msg=f"{missing_required_lib(name)} Interpreter: {sys.executable}", commands=[])
+        module.fail_json(msg=what_is_missing(missing), commands=[])
     except (CannotRestore, CannotObserve, KeyboardInterrupt) as reason:
         module.fail_json(msg=masker.mask(f"{module.params['address']} was not brought back: {reason}"), commands=[])
     leave = module.fail_json if result.get("failed") else module.exit_json

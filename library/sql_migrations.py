@@ -126,12 +126,11 @@ commands:
       line_count: 1
 """
 
-import sys
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.cutover.glue import refuse_credentials_in_address, what_is_missing
 from ansible.module_utils.cutover.masking import Masker
 from ansible.module_utils.cutover.options import POSTGRES, POSTGRES_RULES
 from ansible.module_utils.cutover.sql_migrations import (
@@ -181,16 +180,12 @@ def main() -> None:
         mutually_exclusive=POSTGRES_RULES["mutually_exclusive"],
         required_if=[("state", "reverted", ("target",)), *POSTGRES_RULES["required_if"]],
     )
-    in_address = urlsplit(module.params["address"]).password
-    if in_address:
-        module.no_log_values.add(in_address)
-        module.fail_json(msg="The address holds a password: give it in the option made for it.", commands=[])
+    refuse_credentials_in_address(module, module.params["address"])
     masker = Masker(module.no_log_values)
     try:
         migrated = migrate(module, masker)
     except ImportError as missing:
-        name = (missing.name or str(missing)).partition(".")[0]
-        module.fail_json(msg=f"{missing_required_lib(name)} Interpreter: {sys.executable}", commands=[])
+        module.fail_json(msg=what_is_missing(missing), commands=[])
     except CannotMigrate as reason:
         module.fail_json(msg=masker.mask(str(reason)), commands=[])
     if migrated.failure:
