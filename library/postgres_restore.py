@@ -179,7 +179,8 @@ from ansible.module_utils.cutover.command import CannotRun
 from ansible.module_utils.cutover.glue import refuse_credentials_in_address, what_is_missing
 from ansible.module_utils.cutover.masking import Masker
 from ansible.module_utils.cutover.options import POSTGRES, POSTGRES_RULES
-from ansible.module_utils.cutover.restore import CannotRestore, Programs
+from ansible.module_utils.cutover.restore import CannotRestore
+from ansible.module_utils.cutover.restore_programs import Programs
 
 
 def argument_spec() -> dict[str, Any]:

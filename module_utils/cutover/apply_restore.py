@@ -48,7 +48,6 @@ from .restore import (
     Loss,
     Mark,
     Next,
-    Programs,
     Restored,
     Stage,
     TableName,
@@ -58,6 +57,7 @@ from .restore import (
     restored_checks,
     what_next,
 )
+from .restore_programs import Programs
 from .ticks import ticks
 from .verdict import Verdict
 

@@ -15,6 +15,7 @@ PURE_NAMES = {
     "options",
     "report",
     "report_drift",
+    "restore",
     "runs",
     "verdict",
     "versions",

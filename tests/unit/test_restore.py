@@ -19,7 +19,6 @@ from cutover.restore import (
     Mark,
     Next,
     Place,
-    Programs,
     Restored,
     Stage,
     TableLoss,
@@ -34,6 +33,7 @@ from cutover.restore import (
     rows_in_script,
     what_next,
 )
+from cutover.restore_programs import Programs
 from hypothesis import given
 from hypothesis import strategies as st
 
