@@ -11,6 +11,7 @@ PURE_NAMES = {
     "durations",
     "gate",
     "journal",
+    "journey_names",
     "masking",
     "options",
     "report",

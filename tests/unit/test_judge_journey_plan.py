@@ -10,15 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from cutover.checks import CannotObserve, ExpectationError
-from cutover.judge_journey_plan import (
-    filled,
-    filled_header,
-    filled_path,
-    filled_pattern,
-    literal_secrets,
-    names_in,
-    plan_journey,
-)
+from cutover.journey_names import filled, filled_header, filled_path, filled_pattern, names_in
+from cutover.judge_journey_plan import literal_secrets, plan_journey
 from hypothesis import given
 from hypothesis import strategies as st
 
