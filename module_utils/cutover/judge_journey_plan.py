@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from .checks import ExpectationError
 from .journey_names import FILE, NAME, Values, filled_pattern, names_in
@@ -329,6 +329,8 @@ def literal_secrets(target: Options) -> Iterator[tuple[str, str]]:
     for step in (*(target.get("steps") or ()), *(target.get("cleanup") or ())):
         for part in ("headers", "json", "form"):
             yield from _literals(step.get(part), f"step {step.get('name')!r}, {part}", "")
+        query = parse_qsl(str(step.get("path") or "").partition("?")[2])
+        yield from _literals(dict(query), f"step {step.get('name')!r}, path", "")
 
 
 def _literals(value: Any, place: str, name: str) -> Iterator[tuple[str, str]]:

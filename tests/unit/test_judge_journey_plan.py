@@ -223,7 +223,7 @@ def test_what_cannot_be_walked_as_it_is_written_is_an_argument_error(steps, mess
 
 @pytest.mark.parametrize(
     "part", [{"headers": {"Authorization": "Bearer abcdefgh"}}, {"json": {"a": [{"password": "hunter22"}]}},
-             {"form": {"client_secret": "hunter22"}}],
+             {"form": {"client_secret": "hunter22"}}, {"path": "/x?page=1&api_token=hunter22"}],
 )  # fmt: skip
 def test_a_credential_as_it_is_has_no_place_in_a_step_and_is_not_told(part):
     with pytest.raises(ExpectationError, match="holds a credential as it is") as refused:
