@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import ansible.module_utils
@@ -19,7 +18,7 @@ from ansible.module_utils.cutover.evidence import evidence_of
 from ansible.module_utils.cutover.gate import conclude
 from ansible.module_utils.cutover.journal import utc_now
 from ansible.module_utils.cutover.judge_drift import outcome
-from ansible.module_utils.cutover.report_drift import context
+from ansible.module_utils.cutover.report_drift import context, told_in
 
 
 def argument_spec() -> dict[str, Any]:
@@ -47,7 +46,5 @@ class ActionModule(ActionBase):
             records, run=run["id"], required_gates=args["required_gates"], waivers=args["waivers"], now=utc_now(),
             problems=problems,
         ).to_dict()["blocking"]  # fmt: skip
-        recorded = [record["data"] for record in records if record["kind"] == "drift"]
-        told: Mapping[str, Any] = recorded[-1] if recorded else {}
         word = outcome(blocking)
-        return result | {"changed": False, "outcome": word, "context": context(word, told, blocking)}
+        return result | {"changed": False, "outcome": word, "context": context(word, told_in(records), blocking)}
