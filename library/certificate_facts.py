@@ -10,9 +10,9 @@ short_description: Take the certificates that servers show
 description:
   - One handshake with each server, which sends nothing. A certificate that is not trusted is a fact as well.
   - Judges nothing. What is taken here is compared with what was taken when a run was signed off.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [facts]
+extends_documentation_fragment: [facts, targets]
 options:
   targets:
     suboptions:

@@ -12,7 +12,7 @@ description:
   - For what no other check knows. Commands run without a shell, side by side, in check mode too.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [check]
+extends_documentation_fragment: [check, targets]
 options:
   component:
     description: What the verdicts call the kind of thing that is looked at.

@@ -13,7 +13,7 @@ description:
     the verdict says so.
   - Returns verdicts as check modules do, on each target and on the comparison itself. A gate decides.
   - Reads files alone, and takes no lock.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
 options:
   run:

@@ -8,7 +8,7 @@ module: drift_end
 short_description: End a drift run with an exit status of its own
 description:
   - Does nothing but succeed, fail, or report the host as unreachable, which ends C(ansible-playbook) with 0, 2 or 4.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
 options:
   outcome:

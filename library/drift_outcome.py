@@ -8,7 +8,7 @@ module: drift_outcome
 short_description: Say what a drift run has come to, in one word
 description:
   - Concludes as M(run_close) will, and names what blocks by its kind.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
 options:
   run:

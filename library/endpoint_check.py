@@ -15,7 +15,7 @@ description:
   - Proxies of the environment are not used. What is judged is the address that is declared.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [check]
+extends_documentation_fragment: [check, targets]
 requirements: [requests >= 2.32, urllib3 >= 2.3]
 options:
   component:

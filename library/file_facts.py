@@ -12,9 +12,9 @@ description:
     every file. Owner, mode, and where a link leads.
   - What is not there is a fact as well. What is there and cannot be read is not.
   - Judges nothing. What is taken here is compared with what was taken when a run was signed off.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [facts, facts.salt]
+extends_documentation_fragment: [facts, facts.salt, targets]
 options:
   targets:
     suboptions:

@@ -12,7 +12,7 @@ description:
   - Reads only. With O(targets[].share) it watches those servers until enough requests have come by.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [check]
+extends_documentation_fragment: [check, targets]
 options:
   targets:
     suboptions:

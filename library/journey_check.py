@@ -26,7 +26,7 @@ description:
     C(recorded) without them, up to 16,384 characters.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [check]
+extends_documentation_fragment: [check, targets]
 requirements: [requests >= 2.32, jmespath >= 1.0, 'hvac >= 2.4, where something is read from Vault']
 attributes:
   check_mode:
@@ -180,7 +180,8 @@ options:
         description: Key of the token there.
         type: str
       from_value:
-        description: Name of the value that holds its token, such as one that a login captured.
+        description: Name of the value that holds its token, such as one that a login captured. It is shown nowhere,
+          whether it was captured with C(secret=true) or not.
         type: str
       header:
         description: Header that takes the token.
@@ -366,6 +367,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cutover.glue import check_arguments, reporting
 from ansible.module_utils.cutover.judge_journey import journey_checks
 from ansible.module_utils.cutover.judge_journey_plan import METHODS, literal_secrets, plan_journey
+from ansible.module_utils.cutover.options import VAULT, VAULT_RULES
 from ansible.module_utils.cutover.verify import verify_targets
 
 EXPECTED = {
@@ -421,16 +423,6 @@ IDENTITY = {
 
 SECRET = {"name": {"type": "str", "required": True}, "value": {"type": "str", "no_log": True}, **FROM_VAULT}
 
-VAULT = {
-    "address": {"type": "str", "required": True},
-    "ca_path": {"type": "path"},
-    "namespace": {"type": "str"},
-    "token": {"type": "str", "no_log": True},
-    "role_id": {"type": "str", "no_log": True},
-    "secret_id": {"type": "str", "no_log": True},
-    "approle_mount": {"type": "str", "default": "approle"},
-}
-
 
 def argument_spec() -> dict[str, Any]:
     spec = check_arguments(target=JOURNEY, expected={})
@@ -454,12 +446,7 @@ def argument_spec() -> dict[str, Any]:
             "mutually_exclusive": [("value", "vault_path")],
             "required_together": [("vault_path", "vault_key")],
         },
-        "vault": {
-            "type": "dict",
-            "options": VAULT,
-            "mutually_exclusive": [("token", "role_id")],
-            "required_together": [("role_id", "secret_id")],
-        },
+        "vault": {"type": "dict", "options": VAULT, **VAULT_RULES},
         "timeout_s": {"type": "float", "default": 60.0},
         "total_timeout_s": {"type": "float", "default": 300.0},
     }

@@ -14,7 +14,7 @@ description:
     than 0 is an error with the tool's own words, because then nothing is known.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [check]
+extends_documentation_fragment: [check, targets]
 requirements: ["psycopg >= 3.2, for the driver sql"]
 options:
   targets:
@@ -187,6 +187,7 @@ from ansible.module_utils.cutover.command import harmless_values
 from ansible.module_utils.cutover.glue import check_arguments, reporting
 from ansible.module_utils.cutover.judge_migration import ALEMBIC_LINE, migration_checks, revision_pattern
 from ansible.module_utils.cutover.observe_migration import look_at_migrations
+from ansible.module_utils.cutover.options import POSTGRES, POSTGRES_RULES
 from ansible.module_utils.cutover.verify import verify_targets
 
 EXPECTED = {
@@ -198,16 +199,9 @@ EXPECTED = {
 TARGET = {
     "driver": {"type": "str", "choices": ["command", "sql"], "default": "command"},
     "folder": {"type": "path"},
+    **POSTGRES,
     "address": {"type": "str"},
     "user": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "passfile": {"type": "path"},
-    "sslmode": {
-        "type": "str",
-        "choices": ["disable", "prefer", "require", "verify-ca", "verify-full"],
-        "default": "verify-full",
-    },
-    "ca_path": {"type": "path"},
     "history_table": {"type": "str", "default": "schema_migrations"},
     "history_schema": {"type": "str"},
     "current_argv": {"type": "list", "elements": "str"},
@@ -224,11 +218,11 @@ def argument_spec() -> dict[str, Any]:
     return check_arguments(
         target=TARGET,
         expected=EXPECTED,
-        mutually_exclusive=[("password", "passfile")],
+        mutually_exclusive=POSTGRES_RULES["mutually_exclusive"],
         required_if=[
             ("driver", "command", ("current_argv", "heads_argv")),
             ("driver", "sql", ("folder", "address", "user")),
-            ("sslmode", "verify-ca", ("ca_path",)),
+            *POSTGRES_RULES["required_if"],
         ],
     ) | {
         # A migration tool takes a second or two to load an application, and more on a busy host.

@@ -13,7 +13,7 @@ description:
   - Addresses buckets by path, which AWS, MinIO, RustFS, Ceph, Garage and other servers understand.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [check]
+extends_documentation_fragment: [check, targets]
 requirements: [requests >= 2.32, urllib3 >= 2.3]
 options:
   targets:

@@ -18,7 +18,7 @@ description:
   - The environment variables of libpq (C(PGPASSWORD), C(PGSERVICE) and so on) and C(~/.pgpass) are not used.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [check]
+extends_documentation_fragment: [check, targets]
 requirements: [psycopg >= 3.2]
 options:
   targets:
@@ -219,6 +219,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cutover.glue import check_arguments, reporting
 from ansible.module_utils.cutover.judge_postgres import postgres_checks
+from ansible.module_utils.cutover.options import POSTGRES, POSTGRES_RULES
 from ansible.module_utils.cutover.verify import verify_targets
 
 MIGRATION = {
@@ -253,25 +254,9 @@ EXPECTED = {
     "indexes_valid": {"type": "bool"},
 }
 
-SSLMODES = ["disable", "prefer", "require", "verify-ca", "verify-full"]
-
-TARGET = {
-    "address": {"type": "str", "required": True},
-    "user": {"type": "str", "required": True},
-    "password": {"type": "str", "no_log": True},
-    "passfile": {"type": "path"},
-    "sslmode": {"type": "str", "choices": SSLMODES, "default": "verify-full"},
-    "ca_path": {"type": "path"},
-}
-
 
 def argument_spec() -> dict[str, Any]:
-    return check_arguments(
-        target=TARGET,
-        expected=EXPECTED,
-        mutually_exclusive=[("password", "passfile")],
-        required_if=[("sslmode", "verify-ca", ["ca_path"])],
-    )
+    return check_arguments(target=POSTGRES, expected=EXPECTED, **POSTGRES_RULES)
 
 
 def main() -> None:

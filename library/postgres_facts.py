@@ -12,39 +12,10 @@ description:
     triggers, policies, functions and grants. No counters, sizes, contents or partitions.
   - Reads only, in read-only transactions. A login with C(pg_read_all_settings), which C(pg_monitor) has, will do.
   - Judges nothing. What is taken here is compared with what was taken when a run was signed off.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [facts, facts.salt]
+extends_documentation_fragment: [facts, facts.salt, postgres.targets, targets]
 requirements: [psycopg >= 3.2]
-options:
-  targets:
-    suboptions:
-      name:
-        description: Name of the target in reports; unique among the targets.
-        type: str
-        required: true
-      address:
-        description: Address of the database, as for M(postgres_check).
-        type: str
-        required: true
-      user:
-        description: Role to log in as.
-        type: str
-        required: true
-      password:
-        description: Password of that role.
-        type: str
-      passfile:
-        description: File with passwords in the form of C(.pgpass).
-        type: path
-      sslmode:
-        description: How TLS is used, as libpq says it.
-        type: str
-        choices: [disable, prefer, require, verify-ca, verify-full]
-        default: verify-full
-      ca_path:
-        description: File of trusted CA certificates in PEM form.
-        type: path
 """
 
 EXAMPLES = r"""
@@ -81,25 +52,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cutover.glue import fact_arguments, recording
 from ansible.module_utils.cutover.observation import fingerprints, observe_targets
-
-SSLMODES = ["disable", "prefer", "require", "verify-ca", "verify-full"]
-
-TARGET = {
-    "address": {"type": "str", "required": True},
-    "user": {"type": "str", "required": True},
-    "password": {"type": "str", "no_log": True},
-    "passfile": {"type": "path"},
-    "sslmode": {"type": "str", "choices": SSLMODES, "default": "verify-full"},
-    "ca_path": {"type": "path"},
-}
+from ansible.module_utils.cutover.options import POSTGRES, POSTGRES_RULES
 
 
 def argument_spec() -> dict[str, Any]:
-    return fact_arguments(
-        target=TARGET,
-        mutually_exclusive=[("password", "passfile")],
-        required_if=[("sslmode", "verify-ca", ["ca_path"])],
-    )
+    return fact_arguments(target=POSTGRES, **POSTGRES_RULES)
 
 
 def main() -> None:

@@ -33,34 +33,15 @@ notes:
     default_transaction_read_only).
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
+extends_documentation_fragment: [postgres]
 requirements: [psycopg >= 3.2]
 options:
   name:
     description: Name of the database's target, for reports.
     type: str
     required: true
-  address:
-    description: Where the database is, without credentials, such as V(postgresql://db.example:5432/shop).
-    type: str
-    required: true
   user:
     description: Role that administers the database.
-    type: str
-    required: true
-  password:
-    description: Password of the role.
-    type: str
-  passfile:
-    description: File on the host with the password, of libpq's C(.pgpass) form and mode C(0600).
-    type: path
-  ca_path:
-    description: File of trusted CA certificates in PEM form.
-    type: path
-  sslmode:
-    description: How libpq secures the connection. Anything but V(verify-full) trusts whoever answers.
-    type: str
-    choices: [disable, prefer, require, verify-ca, verify-full]
-    default: verify-full
   maintenance_database:
     description: Another database of the server, from which databases are made and renamed.
     type: str
@@ -189,29 +170,23 @@ commands:
 """
 
 import signal
-import sys
 from types import FrameType
 from typing import Any
-from urllib.parse import urlsplit
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cutover.checks import CannotObserve
 from ansible.module_utils.cutover.command import CannotRun
+from ansible.module_utils.cutover.glue import refuse_credentials_in_address, what_is_missing
 from ansible.module_utils.cutover.masking import Masker
-from ansible.module_utils.cutover.restore import CannotRestore, Programs
-
-SSLMODES = ["disable", "prefer", "require", "verify-ca", "verify-full"]
+from ansible.module_utils.cutover.options import POSTGRES, POSTGRES_RULES
+from ansible.module_utils.cutover.restore import CannotRestore
+from ansible.module_utils.cutover.restore_programs import Programs
 
 
 def argument_spec() -> dict[str, Any]:
     return {
         "name": {"type": "str", "required": True},
-        "address": {"type": "str", "required": True},
-        "user": {"type": "str", "required": True},
-        "password": {"type": "str", "no_log": True},
-        "passfile": {"type": "path"},
-        "ca_path": {"type": "path"},
-        "sslmode": {"type": "str", "choices": SSLMODES, "default": "verify-full"},
+        **POSTGRES,
         "maintenance_database": {"type": "str", "default": "postgres"},
         "src": {"type": "path", "required": True},
         "sha256": {"type": "str", "required": True},
@@ -224,18 +199,6 @@ def argument_spec() -> dict[str, Any]:
         "timeout_s": {"type": "float", "default": 3600.0},
         "swap_timeout_s": {"type": "float", "default": 30.0},
     }
-
-
-def refuse_credentials_in_address(module: AnsibleModule) -> None:
-    address = module.params["address"]
-    try:
-        secret = urlsplit(address).password
-    except ValueError:
-        # Where it ends and where a password in it would begin cannot be told.
-        secret = address
-    if secret:
-        module.no_log_values.add(secret)
-        module.fail_json(msg="The address holds a password, or is no URL: give the password in its own option.")
 
 
 def end_in_order(number: int, _frame: FrameType | None) -> None:
@@ -258,13 +221,8 @@ def bring_back(module: AnsibleModule, programs: Programs) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec(),
-        supports_check_mode=True,
-        mutually_exclusive=[("password", "passfile")],
-        required_if=[("sslmode", "verify-ca", ["ca_path"])],
-    )
-    refuse_credentials_in_address(module)
+    module = AnsibleModule(argument_spec(), supports_check_mode=True, **POSTGRES_RULES)
+    refuse_credentials_in_address(module, module.params["address"])
     masker = Masker(module.no_log_values)
     limits = {name: module.params[name] for name in ("program_dir", "timeout_s", "password")}
     programs = Programs(**limits, secrets=frozenset(module.no_log_values))
@@ -273,8 +231,7 @@ def main() -> None:
     try:
         result = bring_back(module, programs)
     except ImportError as missing:
-        name = (missing.name or str(missing)).partition(".")[0]
-        module.fail_json(msg=f"{missing_required_lib(name)} Interpreter: {sys.executable}", commands=[])
+        module.fail_json(msg=what_is_missing(missing), commands=[])
     except (CannotRestore, CannotObserve, KeyboardInterrupt) as reason:
         module.fail_json(msg=masker.mask(f"{module.params['address']} was not brought back: {reason}"), commands=[])
     leave = module.fail_json if result.get("failed") else module.exit_json

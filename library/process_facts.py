@@ -11,9 +11,9 @@ description:
   - Which processes are declared to supervisord, or how the named units are declared to systemd. Whether they run is the
     business of M(service_check).
   - Judges nothing. What is taken here is compared with what was taken when a run was signed off.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [facts]
+extends_documentation_fragment: [facts, targets]
 options:
   targets:
     suboptions:
@@ -48,7 +48,6 @@ options:
         description: Of systemd, the units to look at. Of supervisord, all are looked at.
         type: list
         elements: str
-        default: []
 """
 
 EXAMPLES = r"""
@@ -79,15 +78,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cutover.glue import fact_arguments, recording
 from ansible.module_utils.cutover.observation import observe_targets
+from ansible.module_utils.cutover.options import PROCESS_MANAGER, PROCESS_MANAGER_RULES
 
 TARGET = {
     "driver": {"type": "str", "choices": ["supervisor", "systemd"], "required": True},
-    "address": {"type": "str"},
-    "username": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "systemctl": {"type": "str", "default": "systemctl"},
-    "scope": {"type": "str", "choices": ["system", "user"], "default": "system"},
-    "processes": {"type": "list", "elements": "str", "default": []},
+    **PROCESS_MANAGER,
+    "processes": {"type": "list", "elements": "str"},
 }
 
 
@@ -96,6 +92,7 @@ def argument_spec() -> dict[str, Any]:
         target=TARGET,
         salted=False,
         required_if=[("driver", "supervisor", ("address",)), ("driver", "systemd", ("processes",))],
+        **PROCESS_MANAGER_RULES,
     )
 
 

@@ -15,7 +15,7 @@ description:
   - Where C(CONFIG) is forbidden, as on most managed services, what C(INFO) tells is judged, and the finding says so.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [check]
+extends_documentation_fragment: [check, targets]
 requirements: [redis >= 8.0]
 options:
   targets:
@@ -186,6 +186,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cutover.glue import check_arguments, reporting
 from ansible.module_utils.cutover.judge_redis import KNOWN_PASSWORDS, redis_checks, secrets_among_directives
+from ansible.module_utils.cutover.options import REDIS, REDIS_RULES
 from ansible.module_utils.cutover.verify import verify_targets
 
 MIN_VERSION = {"redis": {"type": "str"}, "valkey": {"type": "str", "no_log": False}}
@@ -214,22 +215,9 @@ EXPECTED = {
     "users": {"type": "list", "elements": "dict", "options": USER},
 }
 
-TARGET = {
-    "address": {"type": "str", "required": True},
-    "username": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "ca_path": {"type": "path"},
-    "cert_path": {"type": "path"},
-    "key_path": {"type": "path", "no_log": False},
-}
-
 
 def argument_spec() -> dict[str, Any]:
-    return check_arguments(
-        target=TARGET,
-        expected=EXPECTED,
-        required_by={"username": ["password"], "key_path": ["cert_path"]},
-    )
+    return check_arguments(target=REDIS, expected=EXPECTED, **REDIS_RULES)
 
 
 def main() -> None:

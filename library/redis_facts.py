@@ -11,9 +11,9 @@ description:
   - The whole configuration, users, modules, version and role; passwords as fingerprints, no counters.
   - Reads only, in one round trip. A login with C(+info +config|get +acl|list +module|list) and no other right will do.
   - Judges nothing. What is taken here is compared with what was taken when a run was signed off.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [facts, facts.salt]
+extends_documentation_fragment: [facts, facts.salt, targets]
 requirements: [redis >= 8.0]
 options:
   targets:
@@ -74,19 +74,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cutover.glue import fact_arguments, recording
 from ansible.module_utils.cutover.observation import fingerprints, observe_targets
-
-TARGET = {
-    "address": {"type": "str", "required": True},
-    "username": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "ca_path": {"type": "path"},
-    "cert_path": {"type": "path"},
-    "key_path": {"type": "path", "no_log": False},
-}
+from ansible.module_utils.cutover.options import REDIS, REDIS_RULES
 
 
 def argument_spec() -> dict[str, Any]:
-    return fact_arguments(target=TARGET, required_by={"username": ["password"], "key_path": ["cert_path"]})
+    return fact_arguments(target=REDIS, **REDIS_RULES)
 
 
 def main() -> None:

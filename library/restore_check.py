@@ -20,7 +20,7 @@ notes:
     extension be in the database.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [check]
+extends_documentation_fragment: [check, targets]
 requirements: [psycopg >= 3.2]
 options:
   targets:
@@ -151,9 +151,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cutover.glue import check_arguments, reporting
 from ansible.module_utils.cutover.judge_restore import RestoreObservation, restore_checks
+from ansible.module_utils.cutover.options import POSTGRES, POSTGRES_RULES
 from ansible.module_utils.cutover.verify import verify_targets
-
-SSLMODES = ["disable", "prefer", "require", "verify-ca", "verify-full"]
 
 EXPECTED = {
     "max_age_s": {"type": "float"},
@@ -164,12 +163,7 @@ EXPECTED = {
 }
 
 TARGET = {
-    "address": {"type": "str", "required": True},
-    "user": {"type": "str", "required": True},
-    "password": {"type": "str", "no_log": True},
-    "passfile": {"type": "path"},
-    "ca_path": {"type": "path"},
-    "sslmode": {"type": "str", "choices": SSLMODES, "default": "verify-full"},
+    **POSTGRES,
     "maintenance_database": {"type": "str", "default": "postgres"},
     "backup_dir": {"type": "path", "required": True},
     "backup_pattern": {"type": "str"},
@@ -187,7 +181,7 @@ LIMITS = {
 
 def argument_spec() -> dict[str, Any]:
     return {
-        **check_arguments(target=TARGET, expected=EXPECTED, mutually_exclusive=[("password", "passfile")]),
+        **check_arguments(target=TARGET, expected=EXPECTED, **POSTGRES_RULES),
         **LIMITS,
     }
 

@@ -35,7 +35,8 @@ options:
     type: str
   settles:
     description:
-      - Runs whose environment may be taken over although they did not come to their end. Taken by the action plugin.
+      - Runs whose environment may be taken over although they did not come to their end, unless somebody is at work in
+        them. Taken by the action plugin.
     type: list
     elements: str
   break:

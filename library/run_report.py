@@ -7,13 +7,18 @@ DOCUMENTATION = r"""
 module: run_report
 short_description: Write a run's report for people
 description:
-  - Reads a run's journal, manifest and decision, and writes C(report.html) and C(report.md) beside them.
+  - Reads a run's journal, manifest and decision, and writes them for people beside them, as a page and as Markdown.
   - Their templates are those of the role that uses this; all they get is escaped already.
 options:
   run:
     description: What M(run_open) returned.
     type: dict
     required: true
+  page:
+    description: What is written - C(report.html) and C(report.md), or C(drift.html) and C(drift.md).
+    type: str
+    choices: [report, drift]
+    default: report
 attributes:
   check_mode:
     support: full

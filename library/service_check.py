@@ -12,7 +12,7 @@ description:
   - A name that the process manager does not know is neither running nor stopped, so a wrong name never passes.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [check]
+extends_documentation_fragment: [check, targets]
 options:
   targets:
     suboptions:
@@ -158,6 +158,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cutover.glue import check_arguments, reporting
 from ansible.module_utils.cutover.judge_service import service_checks
 from ansible.module_utils.cutover.observe_service import look_at_services
+from ansible.module_utils.cutover.options import PROCESS_MANAGER, PROCESS_MANAGER_RULES
 from ansible.module_utils.cutover.verify import verify_targets
 
 EXPECTED = {
@@ -171,11 +172,7 @@ EXPECTED = {
 
 TARGET = {
     "driver": {"type": "str", "choices": ["supervisor", "systemd", "command"], "required": True},
-    "address": {"type": "str"},
-    "username": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "systemctl": {"type": "str", "default": "systemctl"},
-    "scope": {"type": "str", "choices": ["system", "user"], "default": "system"},
+    **PROCESS_MANAGER,
     "status_argv": {"type": "list", "elements": "str"},
     "chdir": {"type": "path"},
     "stopped_codes": {"type": "list", "elements": "int", "default": [1, 2, 3]},
@@ -187,7 +184,7 @@ def argument_spec() -> dict[str, Any]:
         target=TARGET,
         expected=EXPECTED,
         required_if=[("driver", "supervisor", ("address",)), ("driver", "command", ("status_argv",))],
-        required_by={"password": ("username",)},
+        **PROCESS_MANAGER_RULES,
     ) | {"component": {"type": "str", "default": "services"}}
 
 

@@ -12,7 +12,7 @@ description:
   - Refuses a run that is a NO-GO, was never finished, was altered, or was played in check mode.
   - The log is chained as a journal is, and never written over. The run that was signed off last is the baseline with
     which drift is compared.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
 options:
   run:

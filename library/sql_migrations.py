@@ -19,6 +19,7 @@ description:
   - All files must be SQL as the server knows it; commands of C(psql) and C(COPY ... FROM STDIN) are not.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
+extends_documentation_fragment: [postgres]
 requirements: [psycopg >= 3.2]
 options:
   folder:
@@ -40,30 +41,8 @@ options:
       - Version to bring the schema to; without it, V(applied) applies everything.
       - V(base) is an empty history, and a target for O(state=reverted) alone.
     type: str
-  address:
-    description: Where the database is, without credentials, such as V(postgresql://db.example:5432/shop).
-    type: str
-    required: true
   user:
     description: Role that owns the schema.
-    type: str
-    required: true
-  password:
-    description: Password of the role.
-    type: str
-  passfile:
-    description: File on the host with the password, of libpq's C(.pgpass) form and mode C(0600).
-    type: path
-  sslmode:
-    description: How libpq secures the connection. Anything but V(verify-full) trusts whoever answers.
-    type: str
-    choices: [disable, prefer, require, verify-ca, verify-full]
-    default: verify-full
-  ca_path:
-    description:
-      - File of trusted CA certificates in PEM form.
-      - Without it, V(verify-full) trusts the system's certificates, which needs libpq 16 or later.
-    type: path
   history_table:
     description: Name of the history, taken literally. It is made where it is missing.
     type: str
@@ -147,13 +126,13 @@ commands:
       line_count: 1
 """
 
-import sys
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.cutover.glue import refuse_credentials_in_address, what_is_missing
 from ansible.module_utils.cutover.masking import Masker
+from ansible.module_utils.cutover.options import POSTGRES, POSTGRES_RULES
 from ansible.module_utils.cutover.sql_migrations import (
     CannotMigrate,
     Migrated,
@@ -162,20 +141,13 @@ from ansible.module_utils.cutover.sql_migrations import (
     steps_forward,
 )
 
-SSLMODES = ["disable", "prefer", "require", "verify-ca", "verify-full"]
-
 
 def argument_spec() -> dict[str, Any]:
     return {
         "folder": {"type": "path", "required": True},
         "state": {"type": "str", "choices": ["applied", "reverted"], "default": "applied"},
         "target": {"type": "str"},
-        "address": {"type": "str", "required": True},
-        "user": {"type": "str", "required": True},
-        "password": {"type": "str", "no_log": True},
-        "passfile": {"type": "path"},
-        "sslmode": {"type": "str", "choices": SSLMODES, "default": "verify-full"},
-        "ca_path": {"type": "path"},
+        **POSTGRES,
         "history_table": {"type": "str", "default": "schema_migrations"},
         "history_schema": {"type": "str"},
         "timeout_s": {"type": "float", "default": 600.0},
@@ -205,19 +177,15 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec(),
         supports_check_mode=True,
-        mutually_exclusive=[("password", "passfile")],
-        required_if=[("state", "reverted", ["target"]), ("sslmode", "verify-ca", ["ca_path"])],
+        mutually_exclusive=POSTGRES_RULES["mutually_exclusive"],
+        required_if=[("state", "reverted", ("target",)), *POSTGRES_RULES["required_if"]],
     )
-    in_address = urlsplit(module.params["address"]).password
-    if in_address:
-        module.no_log_values.add(in_address)
-        module.fail_json(msg="The address holds a password: give it in the option made for it.", commands=[])
+    refuse_credentials_in_address(module, module.params["address"])
     masker = Masker(module.no_log_values)
     try:
         migrated = migrate(module, masker)
     except ImportError as missing:
-        name = (missing.name or str(missing)).partition(".")[0]
-        module.fail_json(msg=f"{missing_required_lib(name)} Interpreter: {sys.executable}", commands=[])
+        module.fail_json(msg=what_is_missing(missing), commands=[])
     except CannotMigrate as reason:
         module.fail_json(msg=masker.mask(str(reason)), commands=[])
     if migrated.failure:

@@ -14,7 +14,7 @@ description:
     sealed server; the others are skipped with that cause.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [check]
+extends_documentation_fragment: [check, targets]
 requirements: [hvac >= 2.4]
 options:
   targets:
@@ -145,6 +145,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cutover.glue import check_arguments, reporting
 from ansible.module_utils.cutover.judge_vault import vault_checks
+from ansible.module_utils.cutover.options import VAULT, VAULT_RULES
 from ansible.module_utils.cutover.verify import verify_targets
 
 SECRET = {
@@ -165,24 +166,9 @@ EXPECTED = {
     "secrets": {"type": "list", "elements": "dict", "options": SECRET, "no_log": False},
 }
 
-TARGET = {
-    "address": {"type": "str", "required": True},
-    "ca_path": {"type": "path"},
-    "namespace": {"type": "str"},
-    "token": {"type": "str", "no_log": True},
-    "role_id": {"type": "str", "no_log": True},
-    "secret_id": {"type": "str", "no_log": True},
-    "approle_mount": {"type": "str", "default": "approle"},
-}
-
 
 def argument_spec() -> dict[str, Any]:
-    return check_arguments(
-        target=TARGET,
-        expected=EXPECTED,
-        mutually_exclusive=[("token", "role_id")],
-        required_together=[("role_id", "secret_id")],
-    )
+    return check_arguments(target=VAULT, expected=EXPECTED, **VAULT_RULES)
 
 
 def main() -> None:

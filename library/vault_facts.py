@@ -11,9 +11,9 @@ description:
   - Version, seal, mounts, auth methods, audit devices, and the digest of every policy. No secret is read.
   - Reads only. A login that may read C(sys/mounts), C(sys/auth), C(sys/audit) and C(sys/policies/acl) will do.
   - Judges nothing. What is taken here is compared with what was taken when a run was signed off.
-version_added: 1.1.0
+version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [facts, facts.salt]
+extends_documentation_fragment: [facts, facts.salt, targets]
 requirements: [hvac >= 2.3]
 options:
   targets:
@@ -78,22 +78,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cutover.glue import fact_arguments, recording
 from ansible.module_utils.cutover.observation import fingerprints, observe_targets
-
-TARGET = {
-    "address": {"type": "str", "required": True},
-    "ca_path": {"type": "path"},
-    "namespace": {"type": "str"},
-    "token": {"type": "str", "no_log": True},
-    "role_id": {"type": "str", "no_log": True},
-    "secret_id": {"type": "str", "no_log": True},
-    "approle_mount": {"type": "str", "default": "approle"},
-}
+from ansible.module_utils.cutover.options import VAULT, VAULT_RULES
 
 
 def argument_spec() -> dict[str, Any]:
-    return fact_arguments(
-        target=TARGET, mutually_exclusive=[("token", "role_id")], required_together=[("role_id", "secret_id")]
-    )
+    return fact_arguments(target=VAULT, **VAULT_RULES)
 
 
 def main() -> None:

@@ -47,9 +47,7 @@ from .restore import (
     CannotRestore,
     Loss,
     Mark,
-    Names,
     Next,
-    Programs,
     Restored,
     Stage,
     TableName,
@@ -59,6 +57,7 @@ from .restore import (
     restored_checks,
     what_next,
 )
+from .restore_programs import Programs
 from .ticks import ticks
 from .verdict import Verdict
 
@@ -92,7 +91,6 @@ class Dump:
 class Story:
     """What one call has done so far; told also when it fails."""
 
-    called: Names
     changed: bool = False
     kept_as: str | None = None
     restored_as: str | None = None
@@ -121,7 +119,7 @@ class Restorer:
         self.where = connection_parameters(options)
         self.called = names(str(self.where["dbname"]), options["suffix"])
         self.dump = Dump(path=Path(options["src"]), sha256=options["sha256"])
-        self.story = Story(called=self.called)
+        self.story = Story()
         self.judged_as: tuple[int, ...] = ()
         self.theirs: dict[TableName, Digest] = {}
         if self.called.present == options["maintenance_database"]:

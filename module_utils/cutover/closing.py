@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from .evidence import JOURNAL_NAME
 from .gate import conclude
-from .journal import GENESIS, canonical, digest, plain
+from .journal import GENESIS, digest, plain, write_once
 
 Written = tuple[dict[str, Any], str, str]
 
@@ -43,8 +42,8 @@ def close_run(
         "steps": [record["data"] for record in records if record["kind"] == "step"],
         "evidence": _evidence(directory, records), "dir": str(directory),
     }  # fmt: skip
-    path, sha256 = _write(directory / "decision.json", whole)
-    return whole, path, sha256
+    path, text = directory / "decision.json", json.dumps(plain(whole), indent=2, sort_keys=True) + "\n"
+    return whole, str(path), write_once(path, text)
 
 
 def _manifest_problem(directory: Path, records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -68,11 +67,3 @@ def _evidence(directory: Path, records: Sequence[Mapping[str, Any]]) -> dict[str
         if path.is_file() and not path.is_symlink() and path.name != JOURNAL_NAME
     }
     return {"head": records[-1]["hash"] if records else GENESIS, "records": len(records), "files": files}
-
-
-def _write(path: Path, decision: Mapping[str, Any]) -> tuple[str, str]:
-    text = json.dumps(json.loads(canonical(plain(decision))), indent=2, sort_keys=True) + "\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-    return str(path), digest(text)

@@ -9,6 +9,7 @@ exactly that in the file knows that records were lost, or that nobody is writing
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -206,6 +207,11 @@ def read_evidence(directory: str, run: str, attested: str | None) -> tuple[list[
     if records[0]["kind"] != "opened" or records[0]["run"] != run:
         problem = f"the journal in {directory} is of run {records[0]['run']}, not of {run}"
     return records, [problem] if problem else []
+
+
+def evidence_of(run: Mapping[str, Any]) -> tuple[list[Record], list[str]]:
+    """The same of the run that is going on, by what its writer says in the environment of this process."""
+    return read_evidence(run["dir"], run["id"], os.environ.get(ATTESTATION))
 
 
 def _unattested(records: list[Record], run: str, attested: str | None) -> str | None:

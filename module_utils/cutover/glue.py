@@ -23,7 +23,11 @@ LIMITS: dict[str, Any] = {
     "timeout_s": {"type": "float", "default": 5.0},
     "total_timeout_s": {"type": "float", "default": 60.0},
     "workers": {"type": "int", "default": 32},
-    "report_only": {"type": "bool", "default": False},
+}
+# There are more facts than an expectation names.
+LIMITS_FOR_FACTS = LIMITS | {
+    "timeout_s": {"type": "float", "default": 15.0},
+    "total_timeout_s": {"type": "float", "default": 120.0},
 }
 
 
@@ -33,15 +37,12 @@ def check_arguments(*, target: Mapping[str, Any], expected: Mapping[str, Any], *
     ``target`` lists the options of one target beside ``name``, ``expected`` those of an expectation, which may stand
     for all targets or within one. ``target_rules`` are ``required_together`` and its like, for one target.
     """
-    options = {
-        "name": {"type": "str", "required": True},
-        **target,
-        "expected": {"type": "dict", "options": dict(expected)},
-    }
+    expectation = {"type": "dict", "options": dict(expected)}
     return {
-        "targets": {"type": "list", "elements": "dict", "required": True, "options": options, **target_rules},
-        "expected": {"type": "dict", "options": dict(expected)},
+        "targets": _targets({**target, "expected": expectation}, target_rules),
+        "expected": expectation,
         **LIMITS,
+        "report_only": {"type": "bool", "default": False},
     }
 
 
@@ -50,15 +51,13 @@ def fact_arguments(*, target: Mapping[str, Any], salted: bool = True, **target_r
 
     ``salted`` where some facts are secrets, of which only fingerprints are kept.
     """
-    options = {"name": {"type": "str", "required": True}, **target}
     salt: dict[str, Any] = {"salt": {"type": "str", "required": True, "no_log": True}} if salted else {}
-    return {
-        "targets": {"type": "list", "elements": "dict", "required": True, "options": options, **target_rules},
-        "timeout_s": {"type": "float", "default": 15.0},
-        "total_timeout_s": {"type": "float", "default": 120.0},
-        "workers": {"type": "int", "default": 32},
-        **salt,
-    }
+    return {"targets": _targets(target, target_rules), **LIMITS_FOR_FACTS, **salt}
+
+
+def _targets(options: Mapping[str, Any], rules: Mapping[str, Any]) -> dict[str, Any]:
+    named = {"name": {"type": "str", "required": True}, **options}
+    return {"type": "list", "elements": "dict", "required": True, "options": named, **rules}
 
 
 @contextmanager
@@ -76,27 +75,36 @@ def reporting(module: AnsibleModule) -> Iterator[Report]:
     A client library that cannot be imported is named together with the interpreter that lacks it.
     """
     masker = Masker(all_parts(module.no_log_values))
-    _refuse_credentials_in_addresses(module)
+    for target in module.params["targets"]:
+        refuse_credentials_in_address(module, str(target.get("address") or ""), whose=f" of target {target['name']!r}")
     _refuse_credentials_in_plain_headers(module)
     try:
         yield lambda verdicts, **more: _exit(module, verdicts, masker, more)
     except ImportError as missing:
-        name = (missing.name or str(missing)).partition(".")[0]
-        module.fail_json(msg=f"{missing_required_lib(name)} Interpreter: {sys.executable}")
+        module.fail_json(msg=what_is_missing(missing))
     except (ExpectationError, CannotObserve) as reason:
         module.fail_json(msg=masker.mask(str(reason)))
 
 
-def _refuse_credentials_in_addresses(module: AnsibleModule) -> None:
-    """An address is shown in every report, so a password has no place in it."""
-    for target in module.params["targets"]:
-        address = str(target.get("address") or "")
-        if password := _password_in(address):
-            module.no_log_values.add(password)
-            module.fail_json(
-                msg=f"The address of target {target['name']!r} holds a password. Addresses are shown in reports: "
-                "take it out, and give it in the option made for it."
-            )
+def what_is_missing(missing: ImportError) -> str:
+    """Which client library is missing, and which interpreter lacks it."""
+    name = (missing.name or str(missing)).partition(".")[0]
+    return f"{missing_required_lib(name)} Interpreter: {sys.executable}"
+
+
+def refuse_credentials_in_address(module: AnsibleModule, address: str, *, whose: str = "") -> None:
+    """End the module for an address that holds a password: it is shown in every report."""
+    try:
+        password = _password_in(address)
+    except ValueError:
+        # Where it ends and where a password in it would begin cannot be told.
+        password = address
+    if password:
+        module.no_log_values.add(password)
+        module.fail_json(
+            msg=f"The address{whose} holds a password, or is no URL. Addresses are shown in reports: take it out, and "
+            "give it in the option made for it."
+        )
 
 
 def _password_in(address: str) -> str | None:

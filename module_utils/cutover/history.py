@@ -14,9 +14,9 @@ from typing import Any
 
 from .evidence import JOURNAL_NAME
 from .journal import JournalBroken, Record, read_journal
+from .runs import CHANGING_VERBS, verb_of
 
 LOCKS = Path("/proc/locks")
-READ_ONLY_VERBS = frozenset({"audit", "drift", "readiness", "signoff", "watch"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +53,9 @@ def running(directory: Path) -> str | None:
         held = {_inode(line) for line in LOCKS.read_text(encoding="ascii").splitlines()}
     except OSError:
         return None
-    unfinished = (path for path in directory.glob("*Z-*-????") if not (path / "decision.json").exists())
-    changing = (path for path in unfinished if path.name.split("-")[1] not in READ_ONLY_VERBS)
-    return max((path.name for path in changing if _inode_of(path / JOURNAL_NAME) in held), default=None)
+    changing = (path for path in directory.glob("*-*-*") if verb_of(path.name) in CHANGING_VERBS)
+    unfinished = (path for path in changing if not (path / "decision.json").exists())
+    return max((path.name for path in unfinished if _inode_of(path / JOURNAL_NAME) in held), default=None)
 
 
 def _inode_of(path: Path) -> int:

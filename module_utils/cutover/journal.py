@@ -50,6 +50,17 @@ def digest(text: str | bytes) -> str:
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
+def write_once(path: Path, text: str) -> str:
+    """Write a file of evidence that its owner alone reads, and return its SHA-256.
+
+    Raises ``FileExistsError``: what is there is never changed.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+    return digest(text)
+
+
 def plain(value: Any) -> Any:
     """The value as JSON can hold it: bytes as text, and numbers such as infinity as their name."""
     if isinstance(value, Mapping):
@@ -118,22 +129,27 @@ class Journal:
 def hold(path: Path | str) -> int:
     """Mark a journal as being written, for as long as this process and its children have the descriptor that is
     returned: the kernel ends it when they are killed. Raises ``BlockingIOError`` when somebody else holds it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return _locked(path, fcntl.LOCK_EX)
 
 
 def is_held(path: Path | str) -> bool:
     """Whether somebody is still writing a journal. Raises ``OSError`` when that cannot be seen."""
     try:
-        os.close(hold(path))
+        # Shared: two who ask at the same time must not take each other for the writer.
+        os.close(_locked(path, fcntl.LOCK_SH))
     except BlockingIOError:
         return True
     return False
+
+
+def _locked(path: Path | str, how: int) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def read_journal(path: Path | str, *, torn_end: bool = False) -> list[Record]:

@@ -15,8 +15,9 @@ from functools import partial
 from typing import Any
 
 from .checks import CannotObserve, Check, Known, judge, known
+from .journey_names import filled, names_in
 from .judge_endpoint import EndpointObservation, same_json
-from .judge_journey_plan import CLEANUP, Capture, Journey, Rule, Step, compiled_pattern, filled, names_in
+from .judge_journey_plan import CLEANUP, Capture, Journey, Rule, Step, compiled_pattern
 from .masking import MASK, is_sensitive
 
 NEVER_SENT = CannotObserve("this step was never sent")

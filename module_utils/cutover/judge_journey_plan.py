@@ -1,43 +1,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a journey is: its steps, whom each is sent as, and how values of one step get into a later one.
 
-A journey is understood whole before anything of it is sent. What the inventory writes as ``{name}`` is replaced in one
-pass by a plain value, in the way that its place demands: in a path it is percent-encoded, in a regular expression it is
-escaped, in JSON it keeps its type. What came from a server is never looked at for names, and never evaluated.
+A journey is understood whole before anything of it is sent; what becomes of the names in its texts: journey_names.py.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from .checks import CannotObserve, ExpectationError
+from .checks import ExpectationError
+from .journey_names import FILE, NAME, Values, filled_pattern, names_in
 from .masking import is_sensitive
 
 Options = Mapping[str, Any]
-Values = Mapping[str, Any]
 
 # Methods that change nothing (RFC 9110, section 9.2.1).
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 # Names that every journey has: a mark of this one walk, and the moment in which it began.
 GIVEN_NAMES = frozenset({"run", "now"})
-# The name that stands for each file's own name in `files.path`.
-FILE = "file"
 RULES = ("equals", "matches", "present", "at_least", "at_most")
 CLEANUP = "cleanup"
 # What it may take to notice that a step and a clean-up step are overdue, and to say so.
 SLACK_S = 1.0
 
-_NAME = r"[a-z][a-z0-9_]*"
-_PLACE = re.compile(rf"(?P<escaped>\\\{{)|\{{(?P<name>{_NAME})\}}")
 _STEP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +196,7 @@ def _unique(declared: Iterable[Options] | None, what: str) -> list[Options]:
     for name in names:
         if names.count(name) > 1:
             raise ExpectationError(f"{what} {name!r} is declared twice")
-        if not re.fullmatch(_NAME, name):
+        if not re.fullmatch(NAME, name):
             raise ExpectationError(f"{what} {name!r}: a name is lower-case letters, digits and _, a letter first")
     return entries
 
@@ -240,6 +232,7 @@ def _step(options: Options, identities: Mapping[str, Identity], journey: str) ->
     if who is not None and who not in identities:
         raise ExpectationError(f"{where} is sent as {who!r}: there is no such identity")
     changes = options.get("changes")
+    tokens = {identity.from_value for identity in identities.values()}
     step = Step(
         name=options["name"],
         method=method,
@@ -258,7 +251,10 @@ def _step(options: Options, identities: Mapping[str, Identity], journey: str) ->
         max_ms=expected.get("max_ms"),
         wait_s=expected.get("wait_s") or 0.0,
         every_s=1.0 if expected.get("every_s") is None else expected["every_s"],
-        captures=tuple(_capture(name, source, where) for name, source in (options.get("capture") or {}).items()),
+        captures=tuple(
+            _capture(name, source, where, is_token=name in tokens)
+            for name, source in (options.get("capture") or {}).items()
+        ),
         files=Files(**options["files"]) if options.get("files") else None,
     )
     _refuse_what_cannot_be_sent(step, where)
@@ -291,8 +287,9 @@ def compiled_pattern(pattern: Any, where: str, values: Values | None = None) -> 
         raise ExpectationError(f"{where}: {pattern!r} is not a regular expression: {wrong}") from wrong
 
 
-def _capture(name: str, declared: Any, where: str) -> Capture:
-    if not re.fullmatch(_NAME, name):
+def _capture(name: str, declared: Any, where: str, *, is_token: bool) -> Capture:
+    """A token that an identity sends is a secret, whether declared as one or not."""
+    if not re.fullmatch(NAME, name):
         raise ExpectationError(f"{where} captures {name!r}: a name is lower-case letters, digits and _, a letter first")
     source = {"body": declared} if isinstance(declared, str) else declared
     if not isinstance(source, Mapping) or not set(source) <= {"body", "header", "secret"}:
@@ -300,7 +297,8 @@ def _capture(name: str, declared: Any, where: str) -> Capture:
     body, header = source.get("body"), source.get("header")
     if (body is None) == (header is None):
         raise ExpectationError(f"{where} captures {name!r}: from the body or from a header, one of them")
-    return Capture(name=name, body=body, header=header and header.lower(), secret=bool(source.get("secret")))
+    secret = is_token or bool(source.get("secret"))
+    return Capture(name=name, body=body, header=header and header.lower(), secret=secret)
 
 
 def _refuse_what_cannot_be_sent(step: Step, where: str) -> None:
@@ -331,6 +329,8 @@ def literal_secrets(target: Options) -> Iterator[tuple[str, str]]:
     for step in (*(target.get("steps") or ()), *(target.get("cleanup") or ())):
         for part in ("headers", "json", "form"):
             yield from _literals(step.get(part), f"step {step.get('name')!r}, {part}", "")
+        query = parse_qsl(str(step.get("path") or "").partition("?")[2])
+        yield from _literals(dict(query), f"step {step.get('name')!r}, path", "")
 
 
 def _literals(value: Any, place: str, name: str) -> Iterator[tuple[str, str]]:
@@ -370,7 +370,7 @@ def _refuse_bad_names(journey: Journey, where: str) -> None:
 def _add_name(name: str, available: set[str], where: str) -> None:
     if name in available or name == FILE:
         raise ExpectationError(f"{where}: the name {name!r} is taken already, so its value would be ambiguous")
-    if not re.fullmatch(_NAME, name):
+    if not re.fullmatch(NAME, name):
         raise ExpectationError(f"{where}: {name!r} is no name: lower-case letters, digits and _, a letter first")
     available.add(name)
 
@@ -380,103 +380,3 @@ def _explained(where: str, compiled: Callable[[str], Any], expression: str) -> N
         compiled(expression)
     except ExpectationError as wrong:
         raise ExpectationError(f"{where}: {wrong}") from wrong
-
-
-# --- names and their values ------------------------------------------------------------------------------------------
-
-
-def names_in(template: Any) -> set[str]:
-    """The names in a text, or in the texts of nested data."""
-    if isinstance(template, str):
-        return {match["name"] for match in _PLACE.finditer(template) if match["name"]}
-    if isinstance(template, Mapping):
-        return {name for item in template.values() for name in names_in(item)}
-    if isinstance(template, (list, tuple)):
-        return {name for item in template for name in names_in(item)}
-    return set()
-
-
-def filled(template: Any, values: Values) -> Any:
-    r"""The template with its names replaced. A text that is a name alone becomes the value, and keeps its type.
-
-    ``\{name}`` stays ``{name}``. Raises ``CannotObserve`` for a name without a value, and for a value that is no text
-    or number where it stands within a text.
-    """
-    if isinstance(template, Mapping):
-        return {key: filled(item, values) for key, item in template.items()}
-    if isinstance(template, (list, tuple)):
-        return [filled(item, values) for item in template]
-    if not isinstance(template, str):
-        return template
-    alone = _PLACE.fullmatch(template)
-    if alone and alone["name"]:
-        return _value(alone["name"], values)
-    return _replaced(template, values, str, escaped="{")
-
-
-def filled_path(template: str, values: Values) -> str:
-    """A path with its names replaced by percent-encoded text, which adds no segment, query or fragment of its own.
-
-    ``{file}`` alone may bring folders. Raises ``CannotObserve`` for a value that would lead to another folder.
-    """
-    path = _replaced(template, values, _encoded, escaped="{", keep=FILE)
-    if FILE in names_in(template):
-        folders = _scalar(FILE, _value(FILE, values)).split("/")
-        path = path.replace(f"{{{FILE}}}", "/".join(map(_encoded, folders)))
-    if {".", ".."} & set(path.partition("?")[0].split("/")):
-        raise CannotObserve("nothing was sent: with the values put in, the path would lead to another folder")
-    return path
-
-
-def filled_pattern(template: str, values: Values) -> str:
-    """A regular expression in which values stand for nothing but themselves."""
-    return _replaced(template, values, re.escape, escaped="\\{")
-
-
-def filled_header(name: str, template: Any, values: Values) -> str:
-    """A header's value. Raises ``CannotObserve``, without the value, for one that cannot be sent as a header."""
-    value = filled(template, values)
-    text = _scalar(name, value)
-    if not _HEADER_VALUE.fullmatch(text) or text != text.strip():
-        raise CannotObserve(
-            f"nothing was sent: the value of {name} cannot be that of a header. Does it end in a line break?"
-        )
-    return text
-
-
-def _encoded(text: str) -> str:
-    # DELETE /users/{id} with nothing for the id would be another request altogether.
-    if not text:
-        raise CannotObserve("nothing was sent: a value in the path is empty")
-    try:
-        return quote(text, safe="")
-    except UnicodeEncodeError:
-        raise CannotObserve("nothing was sent: a value in the path is no text that can be sent") from None
-
-
-def _replaced(
-    template: str, values: Values, put: Callable[[str], str], *, escaped: str, keep: str | None = None
-) -> str:
-    def place(match: re.Match[str]) -> str:
-        if match["escaped"]:
-            return escaped
-        name = match["name"]
-        return match[0] if name == keep else put(_scalar(f"{{{name}}}", _value(name, values)))
-
-    return _PLACE.sub(place, template)
-
-
-def _value(name: str, values: Values) -> Any:
-    try:
-        return values[name]
-    except KeyError:
-        raise CannotObserve(f"{{{name}}} has no value") from None
-
-
-def _scalar(name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None or isinstance(value, (list, Mapping)):
-        kind = "null" if value is None else "a list" if isinstance(value, list) else "an object"
-        raise CannotObserve(f"the value of {name} is {kind}: it cannot stand within a text")
-    return json.dumps(value)

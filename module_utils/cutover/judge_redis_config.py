@@ -57,6 +57,7 @@ _YES_OR_NO = {"yes": "yes", "true": "yes", "on": "yes", "1": "yes", "no": "no", 
 # Source: https://redis.io/docs/latest/operate/oss_and_stack/management/config-file/ ("Note on units").
 _UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
 _AMOUNT = re.compile(r"(-?\d+)\s*([kmg]?b?)", re.IGNORECASE)
+_SHARE = re.compile(r"[0-9]+%")
 
 # `A` stands for all classes of events that a keyspace has; m and n are not among them.
 _ALL_EVENTS = frozenset("g$lshzxetd")
@@ -118,7 +119,7 @@ def _same(directive: str, declared: str, answer: str) -> bool:
     if _AMOUNT.fullmatch(answer):
         percents = "percent" in directive
         return _amount(declared.removesuffix("%").rstrip() if percents else declared) == _amount(answer)
-    if answer.endswith("%"):
+    if _SHARE.fullmatch(answer):
         return declared.replace(" ", "") == answer
     if directive in _ENUMERATIONS:
         return declared.casefold() == answer.casefold()

@@ -95,8 +95,11 @@ def observe_targets(component: str, params: Options, look: Callable[[Options, De
     A target that does not answer is an observation too: one of which nothing was seen.
     """
     targets: Sequence[Options] = params["targets"]
+    names = [target["name"] for target in targets]
     if not targets or params["workers"] < 1:
         raise ExpectationError("targets is empty, or workers is less than 1: nothing would be looked at")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ExpectationError(f"two targets are named {twice[0]!r}: facts of them could not be told apart")
     limits = Limits(timeout_s=params["timeout_s"], total_timeout_s=params["total_timeout_s"], workers=params["workers"])
     return [
         Observation(

@@ -20,6 +20,7 @@ from requests.cookies import RequestsCookieJar
 
 from .checks import CannotObserve, ExpectationError, Known
 from .credentials import all_parts
+from .journey_names import FILE, filled, filled_header, filled_path
 from .judge_endpoint import SHOWN_CHARACTERS, EndpointObservation
 from .judge_journey import (
     Answer,
@@ -31,17 +32,7 @@ from .judge_journey import (
     listed_files,
     without_files,
 )
-from .judge_journey_plan import (
-    FILE,
-    SLACK_S,
-    Identity,
-    Journey,
-    Secret,
-    Step,
-    filled,
-    filled_header,
-    filled_path,
-)
+from .judge_journey_plan import SLACK_S, Identity, Journey, Secret, Step
 from .masking import Masker
 from .observe_endpoint import attempt, cut_and_masked
 from .observe_http import BoundedSession, explained
@@ -298,6 +289,7 @@ class _Walker:
     def _authority(self, identity: Identity) -> dict[str, str]:
         if identity.from_value:
             token = self._values[identity.from_value]
+            self._hidden.add(str(token))
         elif identity.secret:
             token = self._tokens[identity.secret.name]
         else:

@@ -31,7 +31,6 @@ from .pool import Deadline
 from .restore import (
     CannotRestore,
     Mark,
-    Programs,
     Stage,
     TableName,
     created_at,
@@ -39,6 +38,7 @@ from .restore import (
     named_for,
     refuse_another_database,
 )
+from .restore_programs import Programs
 
 Options = Mapping[str, Any]
 Keep = Callable[[dict[str, Any]], None]

@@ -27,8 +27,19 @@ STANDBY_ANSWERS = frozenset({429, 472, 473})
 
 def look_at_vault(target: Options, deadline: Deadline) -> VaultObservation:
     """Observe the server at ``target["address"]``; raises ``CannotObserve`` when it does not answer as Vault does."""
+    with client_of(target, deadline) as client:
+        seal = _seal_status(client)
+        seen: dict[str, Any] = {"standby": attempt(lambda: _standby(client))}
+        if not seal["sealed"] and not NEEDS_LOGIN.isdisjoint(target["expected"]):
+            seen |= _as_somebody(client, target)
+    return VaultObservation(observed_at=datetime.now(UTC), **seal, **seen)
+
+
+@contextmanager
+def client_of(target: Options, deadline: Deadline) -> Iterator[hvac.Client]:
+    """A client of the server at ``target["address"]``, which nobody has logged in with yet."""
     with BoundedSession(deadline, ca_path=target.get("ca_path")) as session:
-        client = hvac.Client(
+        yield hvac.Client(
             url=target["address"],
             namespace=target.get("namespace"),
             session=session,
@@ -36,11 +47,6 @@ def look_at_vault(target: Options, deadline: Deadline) -> VaultObservation:
             # A redirect would carry the token to an address nobody declared.
             allow_redirects=False,
         )
-        seal = _seal_status(client)
-        seen: dict[str, Any] = {"standby": attempt(lambda: _standby(client))}
-        if not seal["sealed"] and not NEEDS_LOGIN.isdisjoint(target["expected"]):
-            seen |= _as_somebody(client, target)
-    return VaultObservation(observed_at=datetime.now(UTC), **seal, **seen)
 
 
 def _seal_status(client: hvac.Client) -> dict[str, Any]:

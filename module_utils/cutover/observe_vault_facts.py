@@ -12,8 +12,7 @@ import hvac
 from .checks import CannotObserve
 from .facts_vault import audit_facts, mount_facts, seal_facts
 from .observation import Facts, Fingerprint, Seen, checksum, in_parts
-from .observe_http import BoundedSession
-from .observe_vault import asked, logged_in
+from .observe_vault import asked, client_of, logged_in
 from .pool import Deadline
 
 Options = Mapping[str, Any]
@@ -21,12 +20,7 @@ Options = Mapping[str, Any]
 
 def look_at_vault_facts(fingerprint: Fingerprint, target: Options, deadline: Deadline) -> Seen:
     """Raises ``CannotObserve`` when the server is sealed, does not answer as Vault does, or refuses the login."""
-    with BoundedSession(deadline, ca_path=target.get("ca_path")) as session:
-        client = hvac.Client(
-            url=target["address"], namespace=target.get("namespace"), session=session, verify=session.verify,
-            # A redirect would carry the token to an address nobody declared.
-            allow_redirects=False,
-        )  # fmt: skip
+    with client_of(target, deadline) as client:
         status = asked(client.sys.read_seal_status)
         if not isinstance(status, Mapping) or status.get("sealed") is not False:
             raise CannotObserve("it is sealed, or does not answer as Vault does: nothing can be listed")

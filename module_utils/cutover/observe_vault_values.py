@@ -10,8 +10,7 @@ from typing import Any
 import hvac
 
 from .checks import CannotObserve
-from .observe_http import BoundedSession
-from .observe_vault import asked, logged_in
+from .observe_vault import asked, client_of, logged_in
 from .pool import Deadline
 
 Options = Mapping[str, Any]
@@ -25,17 +24,8 @@ def read_values(vault: Options, wanted: Mapping[str, tuple[str, str]], deadline:
     """
     where = f"Vault at {vault['address']}"
     try:
-        with BoundedSession(deadline, ca_path=vault.get("ca_path")) as session:
-            client = hvac.Client(
-                url=vault["address"],
-                namespace=vault.get("namespace"),
-                session=session,
-                verify=session.verify,
-                # A redirect would carry the token to an address nobody declared.
-                allow_redirects=False,
-            )
-            with logged_in(client, vault):
-                secrets = {path: _secret(client, path) for path in sorted({path for path, _ in wanted.values()})}
+        with client_of(vault, deadline) as client, logged_in(client, vault):
+            secrets = {path: _secret(client, path) for path in sorted({path for path, _ in wanted.values()})}
     except CannotObserve as reason:
         raise CannotObserve(f"{where}: {reason}") from reason
     return {name: _value(secrets[path], path, key, where) for name, (path, key) in wanted.items()}

@@ -67,9 +67,14 @@ def unseen(drift: Data, blocking: Iterable[Data]) -> list[dict[str, Any]]:
     ]
 
 
-def view(manifest: Data, decision: Data, drift: Data | None) -> dict[str, Any]:
-    """What the drift report shows, in its order; nothing in it is escaped yet."""
-    told = drift or {}
+def told_in(records: Iterable[Data]) -> Data:
+    """What a drift run has recorded of its comparison; nothing where none came about."""
+    return next((record["data"] for record in reversed(list(records)) if record["kind"] == "drift"), {})
+
+
+def view(manifest: Data, decision: Data, records: Iterable[Data]) -> dict[str, Any]:
+    """What the page of a drift run shows, in its order; nothing in it is escaped yet."""
+    told = told_in(records)
     stated = decision.get("context") or {}
     outcome = stated.get("outcome", COULD_NOT_LOOK)
     differences = [_row(each) for each in told.get("differences") or ()]

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover.evidence import ATTESTATION, read_evidence
+from ansible.module_utils.cutover.evidence import evidence_of
 from ansible.module_utils.cutover.gate import decide
 from ansible.module_utils.cutover.history import earlier_drift_runs, running
 from ansible.module_utils.cutover.journal import Record, utc_now
@@ -64,7 +63,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec())
         run, now = args["run"], utc_now()
-        records, problems = read_evidence(run["dir"], run["id"], os.environ.get(ATTESTATION))
+        records, problems = evidence_of(run)
         if problems:
             raise AnsibleActionFail(f"Nothing was compared: {problems[0]}")
         try:
@@ -94,7 +93,7 @@ def _compared(
     facts, unseen = compared(signed.data("observation"), observed) if signed else ([], [])
     earlier = next(earlier_drift_runs(where.parent, before=where.name), None)
     about = _about(where.parent, signed) if signed else None
-    same_baseline = earlier is not None and earlier.drift.get("baseline") == about
+    same_baseline = earlier is not None and _which(earlier.drift.get("baseline")) == _which(about)
     differences, fixed, carried = dated(
         told_once(broken_contract(contract, verdicts), facts),
         unseen,
@@ -121,6 +120,11 @@ def _baseline(directory: Path) -> tuple[Proven | None, str | None]:
     if not signed.data("observation"):
         return None, f"run {signed.id} was signed off, and holds no observations: sign a readiness run off"
     return signed, None
+
+
+def _which(about: Mapping[str, Any] | None) -> tuple[Any, Any] | None:
+    """Which sign-off it is. What was said there may be masked in a journal, and is not compared."""
+    return (about["run"], about["signed_at"]) if about else None
 
 
 def _about(directory: Path, signed: Proven) -> dict[str, Any]:

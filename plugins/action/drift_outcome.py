@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from typing import Any
 
 import ansible.module_utils
@@ -16,11 +14,11 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover.evidence import ATTESTATION, read_evidence
+from ansible.module_utils.cutover.evidence import evidence_of
 from ansible.module_utils.cutover.gate import conclude
 from ansible.module_utils.cutover.journal import utc_now
 from ansible.module_utils.cutover.judge_drift import outcome
-from ansible.module_utils.cutover.report_drift import context
+from ansible.module_utils.cutover.report_drift import context, told_in
 
 
 def argument_spec() -> dict[str, Any]:
@@ -43,12 +41,10 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec())
         run = args["run"]
-        records, problems = read_evidence(run["dir"], run["id"], os.environ.get(ATTESTATION))
+        records, problems = evidence_of(run)
         blocking = conclude(
             records, run=run["id"], required_gates=args["required_gates"], waivers=args["waivers"], now=utc_now(),
             problems=problems,
         ).to_dict()["blocking"]  # fmt: skip
-        recorded = [record["data"] for record in records if record["kind"] == "drift"]
-        told: Mapping[str, Any] = recorded[-1] if recorded else {}
         word = outcome(blocking)
-        return result | {"changed": False, "outcome": word, "context": context(word, told, blocking)}
+        return result | {"changed": False, "outcome": word, "context": context(word, told_in(records), blocking)}

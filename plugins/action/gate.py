@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover.evidence import ATTESTATION, read_evidence
+from ansible.module_utils.cutover.evidence import evidence_of
 from ansible.module_utils.cutover.gate import GO, decide
-from ansible.module_utils.cutover.journal import canonical, digest, utc_now
+from ansible.module_utils.cutover.journal import canonical, utc_now, write_once
 from ansible.module_utils.cutover.naming import Resolver, expected_subjects
 from ansible.module_utils.cutover.report import refusal
 
@@ -47,7 +46,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec())
         run = args["run"]
-        records, problems = read_evidence(run["dir"], run["id"], os.environ.get(ATTESTATION))
+        records, problems = evidence_of(run)
         resolver = Resolver(self._templar)
         decision = decide(
             records,
@@ -61,22 +60,15 @@ class ActionModule(ActionBase):
             problems=problems,
             refusal=args["refusal"],
         ).to_dict()
-        path, sha256 = _write(Path(run["dir"]), f"gate-{len(records):06d}-{_file_name(args['name'])}.json", decision)
+        path = Path(run["dir"]) / "gates" / f"gate-{len(records):06d}-{_file_name(args['name'])}.json"
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        sha256 = write_once(path, canonical(decision) + "\n")
         result |= {
             "changed": False,
-            "decision": {"gate": decision["gate"], "verdict": decision["verdict"], "path": path, "sha256": sha256},
+            "decision": {"gate": decision["gate"], "verdict": decision["verdict"], "path": str(path), "sha256": sha256},
         }
         return result if decision["verdict"] == GO else result | {"failed": True, "msg": refusal(decision)}
 
 
 def _file_name(name: str) -> str:
     return "".join(character if character.isalnum() or character in "-_" else "_" for character in name)
-
-
-def _write(directory: Path, name: str, decision: dict[str, Any]) -> tuple[str, str]:
-    path, text = directory / "gates" / name, canonical(decision) + "\n"
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-    return str(path), digest(text)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import ansible.module_utils
@@ -17,7 +16,7 @@ ansible.module_utils.__path__ += [
 ]
 
 from ansible.module_utils.cutover.closing import close_run
-from ansible.module_utils.cutover.evidence import ATTESTATION, read_evidence
+from ansible.module_utils.cutover.evidence import evidence_of
 from ansible.module_utils.cutover.gate import GO
 from ansible.module_utils.cutover.journal import utc_now
 from ansible.module_utils.cutover.masking import Masker
@@ -46,7 +45,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec())
         run = args["run"]
-        records, problems = read_evidence(run["dir"], run["id"], os.environ.get(ATTESTATION))
+        records, problems = evidence_of(run)
         try:
             whole, path, sha256 = close_run(
                 run, records, problems=problems, required_gates=args["required_gates"], waivers=args["waivers"],

@@ -16,7 +16,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover.locking import fate_of, refused
+from ansible.module_utils.cutover.locking import ALIVE, DEAD, UNKNOWN, fate_of, refused
 
 
 class ActionModule(ActionBase):
@@ -51,6 +51,7 @@ class ActionModule(ActionBase):
         fate = fate_of(holder)
         if broken and broken == holder.get("id"):
             return f"broken on request, its owner being {fate}", ""
-        if fate == "dead" or holder.get("id") in settles:
-            return "taken over from a dead owner", ""
+        # Whoever settles a run answers for what it left behind, and not for what it is doing.
+        if fate == DEAD or (fate != ALIVE and holder.get("id") in settles):
+            return f"taken over from {'an owner out of sight' if fate == UNKNOWN else 'a dead owner'}", ""
         return "", fate

@@ -27,7 +27,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover.journal import canonical, digest, iso, plain, utc_now
+from ansible.module_utils.cutover.journal import canonical, digest, iso, plain, utc_now, write_once
 from ansible.module_utils.cutover.masking import Masker, find_secrets
 from ansible.module_utils.cutover.naming import Resolver, names_in, own
 from ansible.module_utils.cutover.read_runs import past_runs
@@ -77,9 +77,9 @@ class ActionModule(ActionBase):
             "resumes": args["resume"] or None, "set_aside": args["set_aside"] or None,
         }  # fmt: skip
         text = canonical(plain(about | circumstances)) + "\n"
-        _write(directory / "manifest.json", text)
+        sha256 = write_once(directory / "manifest.json", text)
         return result | about | {
-            "changed": False, "run_opened": True, "dir": str(directory), "manifest_sha256": digest(text),
+            "changed": False, "run_opened": True, "dir": str(directory), "manifest_sha256": sha256,
             "exclusive": args["exclusive"], "unfinished": [run.id for run in left], "durations_s": last_durations(past),
             "inventory": [str(path) for path in context.CLIARGS.get("inventory") or ()],
         }  # fmt: skip
@@ -213,9 +213,3 @@ def _git(directory: str, arguments: Iterable[str]) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)

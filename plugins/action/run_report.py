@@ -20,15 +20,19 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
+from ansible.module_utils.cutover import report, report_drift
 from ansible.module_utils.cutover.evidence import JOURNAL_NAME
-from ansible.module_utils.cutover.report import for_html, for_markdown, view
 
-STYLES: dict[str, Callable[[Any], Any]] = {"report.html": for_html, "report.md": for_markdown}
+PAGES: dict[str, Callable[..., dict[str, Any]]] = {"report": report.view, "drift": report_drift.view}
+STYLES: dict[str, Callable[[Any], Any]] = {"html": report.for_html, "md": report.for_markdown}
 
 
 def argument_spec() -> dict[str, Any]:
     """The options, as the module of the same name documents them."""
-    return {"run": {"type": "dict", "required": True}}
+    return {
+        "run": {"type": "dict", "required": True},
+        "page": {"type": "str", "choices": list(PAGES), "default": "report"},
+    }
 
 
 class ActionModule(ActionBase):
@@ -46,11 +50,12 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec())
         directory = Path(args["run"]["dir"])
-        shown = _view(directory)
-        faults = [self._write(directory / name, escaped(shown)) for name, escaped in STYLES.items()]
+        shown = _shown(directory, args["page"])
+        reports = {directory / f"{args['page']}.{style}": escaped(shown) for style, escaped in STYLES.items()}
+        faults = [self._write(path, content) for path, content in reports.items()]
         if any(faults):
             raise AnsibleActionFail("; ".join(filter(None, faults)))
-        return result | {"changed": False, "reports": [str(directory / name) for name in STYLES]}
+        return result | {"changed": False, "reports": [str(path) for path in reports]}
 
     def _write(self, path: Path, shown: Mapping[str, Any]) -> str | None:
         """Write one report; why it could not be written does not keep the other from being."""
@@ -67,7 +72,7 @@ class ActionModule(ActionBase):
         return None
 
 
-def _view(directory: Path) -> dict[str, Any]:
+def _shown(directory: Path, page: str) -> dict[str, Any]:
     try:
         manifest, decision = (
             json.loads((directory / name).read_bytes()) for name in ("manifest.json", "decision.json")
@@ -75,4 +80,4 @@ def _view(directory: Path) -> dict[str, Any]:
         records = [json.loads(line) for line in (directory / JOURNAL_NAME).read_bytes().splitlines()]
     except (OSError, ValueError) as fault:
         raise AnsibleActionFail(f"there is nothing to report from in {directory}: {fault}") from fault
-    return view(manifest, decision, records)
+    return PAGES[page](manifest, decision, records)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover.evidence import ATTESTATION, read_evidence
+from ansible.module_utils.cutover.evidence import evidence_of
 from ansible.module_utils.cutover.runs import BEGUN, DONE
 
 
@@ -56,7 +55,7 @@ class ActionModule(ActionBase):
 
 
 def _refuse_what_failed(run: Mapping[str, Any], name: str) -> None:
-    records, problems = read_evidence(run["dir"], run["id"], os.environ.get(ATTESTATION))
+    records, problems = evidence_of(run)
     if problems:
         raise AnsibleActionFail(f"nothing proves that the step {name} is done: {problems[0]}")
     if failed := list(dict.fromkeys(_failed_since(records, name))):

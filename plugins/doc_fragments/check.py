@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all check modules have in common."""
+"""What all check modules have in common, besides the fragment `targets`."""
 
 from __future__ import annotations
 
@@ -7,42 +7,12 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
-  targets:
-    description: What to look at. A target is an address with a name, seen from the host on which this task runs.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: Name of the target in reports; unique among the targets.
-        type: str
-        required: true
-  timeout_s:
-    description:
-      - Deadline for one target, in seconds. A target without an answer by then is a finding, not a failure of the task.
-    type: float
-    default: 5.0
-  total_timeout_s:
-    description: Deadline for all targets together, in seconds.
-    type: float
-    default: 60.0
-  workers:
-    description: How many targets are looked at side by side.
-    type: int
-    default: 32
   report_only:
     description:
       - With V(false), the task fails when a blocking finding does not pass.
       - With V(true), it returns the verdicts and leaves the decision to a gate.
     type: bool
     default: false
-attributes:
-  check_mode:
-    support: full
-    description: Reads only, and really looks in check mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
 """
 
     RETURN = r"""

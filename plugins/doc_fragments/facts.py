@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all modules have in common that take facts."""
+"""What all modules have in common that take facts, besides the fragment `targets`: list it after this one."""
 
 from __future__ import annotations
 
@@ -7,35 +7,10 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
-  targets:
-    description: What to look at. A target is an address with a name, seen from the host on which this task runs.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: Name of the target in reports; unique among the targets.
-        type: str
-        required: true
   timeout_s:
-    description: Deadline for one target, in seconds. A target without an answer by then is an observation of nothing.
-    type: float
     default: 15.0
   total_timeout_s:
-    description: Deadline for all targets together, in seconds.
-    type: float
     default: 120.0
-  workers:
-    description: How many targets are looked at side by side.
-    type: int
-    default: 32
-attributes:
-  check_mode:
-    support: full
-    description: Reads only, and really looks in check mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
 """
 
     SALT = r"""

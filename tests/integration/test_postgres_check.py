@@ -1106,6 +1106,7 @@ def test_without_report_only_a_red_finding_fails_the_task(
         pytest.param(
             {"address": "postgresql://h/d?password=s3cret-word"}, {}, "holds a password", id="password in the query"
         ),
+        pytest.param({"address": "postgresql://u:s3cret-word@[h/d"}, {}, "is no URL", id="half a bracket"),
         pytest.param({"user": None}, {}, "missing required arguments: user", id="no user"),
         pytest.param({"sslmode": "verify-ca"}, {}, "ca_path", id="no CA to verify by"),
         pytest.param({"sslmode": "maybe"}, {}, "value of sslmode must be one of", id="no such sslmode"),

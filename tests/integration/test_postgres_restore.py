@@ -699,10 +699,10 @@ sys.path[:0] = {path!r}
 import ansible.module_utils
 ansible.module_utils.__path__.append({utils!r})
 from ansible.module_utils.testing import patch_module_args
-from ansible.module_utils.cutover import apply_restore, restore
+from ansible.module_utils.cutover import apply_restore
 import postgres_restore
 where, name, moment, number = {where!r}, {name!r}, {moment!r}, {number!r}
-holder = {{"apply": apply_restore, "programs": restore.Programs, "restorer": apply_restore.Restorer}}[where]
+holder = {{"apply": apply_restore, "programs": apply_restore.Programs, "restorer": apply_restore.Restorer}}[where]
 real = getattr(holder, name)
 def killing(*args, **kwargs):
     if moment == "before":

@@ -553,6 +553,22 @@ def test_a_run_whose_process_lives_is_never_broken_into_unasked(change: Play, tm
     assert change().records("lock")[0]["how"] == "taken over from a dead owner"
 
 
+def test_a_rollback_takes_nothing_out_of_the_hands_of_a_run_that_lives(change: Play, tmp_path: Path) -> None:
+    lock, alive = tmp_path / "cutover.lock", tmp_path / "artifacts/staging/20200101T000000Z-cutover-abcd"
+    alive.mkdir(parents=True)
+    (alive / "manifest.json").write_text("{}")
+    journal = Journal(path=alive / "journal.jsonl", run=alive.name)
+    journal.append("opened", {})
+    journal.append("step", BEGIN["run_step"] | {"run": None})
+    lock.write_text(json.dumps({"id": alive.name, "dir": str(alive)}))
+    descriptor = hold(journal.path)
+    refused = change(verb="rollback", before_gate=[BEGIN])
+    os.close(descriptor)
+    assert refused.code == 2
+    assert "Its process is at work" in " ".join(refused.output.split())
+    assert json.loads(lock.read_text())["id"] == alive.name
+
+
 def _let_go(journal: Path) -> bool:
     return not is_held(journal)
 

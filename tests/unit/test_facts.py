@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cutover import history
-from cutover.checks import CannotObserve
+from cutover.checks import CannotObserve, ExpectationError
 from cutover.evidence import Task, entries
 from cutover.facts_postgres import named_facts, part_facts, role_setting_facts, setting_facts
 from cutover.facts_redis import acl_facts, config_facts, module_facts, server_facts
@@ -19,7 +19,7 @@ from cutover.facts_service import UNIT_PROPERTIES, supervisor_facts, unit_facts
 from cutover.facts_targets import places, tls_servers
 from cutover.facts_vault import audit_facts, mount_facts, seal_facts
 from cutover.journal import hold
-from cutover.observation import in_parts
+from cutover.observation import Seen, in_parts, observe_targets
 from cutover.observe_files import look_at_files
 from cutover.pool import Deadline
 
@@ -156,6 +156,19 @@ def test_a_part_that_is_refused_hides_no_other() -> None:
     seen = in_parts({"config": refused, "user": lambda: {"user.app": "on"}, "module": strange})
     assert seen.facts == {"user.app": "on"}
     assert sorted(seen.unseen) == ["config", "module"]
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        pytest.param([], "targets is empty", id="nothing to look at"),
+        pytest.param(["a", "b", "a"], "two targets are named 'a'", id="the facts of one would stand for two"),
+    ],
+)
+def test_targets_that_could_not_all_be_compared_are_refused(names: list[str], why: str) -> None:
+    params = {"targets": [{"name": name} for name in names], "workers": 1, "timeout_s": 1.0, "total_timeout_s": 1.0}
+    with pytest.raises(ExpectationError, match=why):
+        observe_targets("redis", params, lambda target, deadline: Seen())
 
 
 def files(path: Path, kind: str, **more: Any) -> dict[str, Any]:

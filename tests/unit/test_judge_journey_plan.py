@@ -10,15 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from cutover.checks import CannotObserve, ExpectationError
-from cutover.judge_journey_plan import (
-    filled,
-    filled_header,
-    filled_path,
-    filled_pattern,
-    literal_secrets,
-    names_in,
-    plan_journey,
-)
+from cutover.journey_names import filled, filled_header, filled_path, filled_pattern, names_in
+from cutover.judge_journey_plan import literal_secrets, plan_journey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -230,7 +223,7 @@ def test_what_cannot_be_walked_as_it_is_written_is_an_argument_error(steps, mess
 
 @pytest.mark.parametrize(
     "part", [{"headers": {"Authorization": "Bearer abcdefgh"}}, {"json": {"a": [{"password": "hunter22"}]}},
-             {"form": {"client_secret": "hunter22"}}],
+             {"form": {"client_secret": "hunter22"}}, {"path": "/x?page=1&api_token=hunter22"}],
 )  # fmt: skip
 def test_a_credential_as_it_is_has_no_place_in_a_step_and_is_not_told(part):
     with pytest.raises(ExpectationError, match="holds a credential as it is") as refused:
@@ -285,3 +278,11 @@ def test_a_clean_up_step_knows_what_any_step_before_it_captures():
 def test_what_only_reads_changes_nothing_and_what_is_said_to_change_nothing_does_not():
     made = plan(step("a"), step("b", method="POST"), step("c", method="POST", changes=False), step("d", changes=True))
     assert [one.changes for one in made.steps] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden"), [pytest.param("bearer", True, id="a token"), pytest.param("total", False, id="another value")]
+)
+def test_a_token_that_an_identity_sends_is_a_secret_though_nobody_said_so(name: str, hidden: bool):
+    made = plan(step(capture={name: "found"}), shared={"identities": [{"name": "admin", "from_value": "bearer"}]})
+    assert [capture.secret for capture in made.steps[0].captures] == [hidden]

@@ -12,7 +12,7 @@ from cutover.checks import CannotObserve, ExpectationError, judge
 from cutover.judge_redis import KNOWN_PASSWORDS, AclUser, RedisObservation, redis_checks, secrets_among_directives
 from cutover.judge_redis_config import SECRET_DIRECTIVES, means, told_by_info
 from cutover.verdict import Finding, Status
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 Recorded = Callable[[str], str]
@@ -158,6 +158,7 @@ def test_whatever_is_declared_and_answered_the_verdict_is_a_truth_value(declared
 
 
 @given(path=st.text(min_size=1), other=st.text(min_size=1))
+@example(path=" %", other="%")
 def test_different_texts_never_mean_the_same_path(path: str, other: str) -> None:
     path, other = f"/p{path}", f"/p{other}"
     assert means("dir", path)(other) is (path.split() == other.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,9 @@ def journal(tmp_path: Path) -> Journal:
 
 
 def test_a_journal_is_held_as_long_as_somebody_writes_it(journal: Journal) -> None:
-    assert not is_held(journal.path)
+    with journal.path.open("rb") as another:
+        fcntl.flock(another, fcntl.LOCK_SH)
+        assert not is_held(journal.path), "who asks at the same time is no writer"
     with open(hold(journal.path), "rb"):
         assert is_held(journal.path)
         assert read_run(journal.path.parent).alive
