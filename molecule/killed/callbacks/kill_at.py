@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kill the controller, as a loss of power does: KILL_AT=migrate:begun, KILL_AT=migrate:done, KILL_AT=migrate:inside.
 
-`inside` is shortly after the task began that does the step's work; the worker that runs it is left to itself.
+`inside` is shortly after the task began that does the step's work; the worker that runs it is left to itself. With
+KILL_TREE=FILE it is not the controller that is killed but the process whose id is in that file, and all below it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -61,4 +63,11 @@ class CallbackModule(CallbackBase):
             threading.Timer(INSIDE_S, self._kill).start()
 
     def _kill(self) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+        tree = os.environ.get("KILL_TREE")
+        for pid in _with_children(int(Path(tree).read_text())) if tree else [os.getpid()]:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _with_children(pid: int) -> list[int]:
+    below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in below for each in _with_children(int(child)))]
