@@ -101,7 +101,7 @@ options:
             type: bool
           reachable:
             description:
-              - Whether a downgrade could come back to what is applied now, which is one revision that the tool knows, or
+              - Whether a downgrade could come back to what is applied now, that is one revision that the tool knows, or
                 none at all (C(revision.reachable)). V(false) asks nothing.
             type: bool
           revision:

@@ -156,7 +156,7 @@ def _noted() -> Iterator[WayBackCheck]:
         look=lambda seen: {kept.host: _note(kept) for kept in _hosts(seen)},
         holds=lambda found: all(note == "as it was built" for note in found.values()),
         needs="release.present",
-        remedy="once you know which archive it came from, note its SHA-256 in .archive.sha256 of the release's directory",
+        remedy="see which archive it came from, and note its SHA-256 as .archive.sha256 in the release's directory",
     )
 
 

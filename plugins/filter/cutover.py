@@ -18,7 +18,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover import facts_targets, pools
+from ansible.module_utils.cutover import facts_targets, pools, triggers
 from ansible.module_utils.cutover.judge_migration import ALEMBIC_LINE, revision_before, revision_pattern
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -193,6 +193,7 @@ class FilterModule:
             waivers_besides,
             pools.traffic_to,
             pools.traffic_share,
+            triggers.samples_needed,
             facts_targets.places,
             facts_targets.tls_servers,
         )
