@@ -16,7 +16,7 @@ description:
     is known by one of M(postgres_backup) or of the command that proved it, or by O(targets[].newest).
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [check]
+extends_documentation_fragment: [check, targets]
 options:
   targets:
     suboptions:
