@@ -55,6 +55,14 @@ options:
       - A reason to refuse that is known already, such as the failure for which a run goes back. The gate says no-go.
       - What is decided after it rests on what was recorded after it.
     type: str
+  triggers:
+    description:
+      - What makes the run go back, see C(run_rollback_triggers) of the role C(run). One that fires refuses, whether
+        what fired it blocks, is waived, or neither. Before the first change and on the way back none is evaluated.
+      - A list that cannot be evaluated fails, before anything is decided.
+    type: list
+    elements: raw
+    default: []
 attributes:
   check_mode:
     support: full

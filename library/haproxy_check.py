@@ -42,6 +42,10 @@ options:
         description: How long to watch the share at most, in seconds. Set O(timeout_s) above it.
         type: float
         default: 30.0
+      min_samples:
+        description: How many samples of a second each, in which a request came by, to take at least; all are recorded.
+        type: int
+        default: 0
       expected:
         description: What is expected of this target; overrides O(expected) option by option.
         type: dict
@@ -94,7 +98,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cutover.glue import check_arguments, reporting
-from ansible.module_utils.cutover.judge_traffic import traffic_checks
+from ansible.module_utils.cutover.judge_traffic import TrafficObservation, traffic_checks
 from ansible.module_utils.cutover.observe_traffic import look_at_traffic
 from ansible.module_utils.cutover.verify import verify_targets
 
@@ -113,6 +117,7 @@ TARGET = {
     "share": {"type": "list", "elements": "str"},
     "state_file": {"type": "path"},
     "watch_s": {"type": "float", "default": 30.0},
+    "min_samples": {"type": "int", "default": 0},
 }
 
 
@@ -130,6 +135,7 @@ def main() -> None:
                 look_at_traffic,
                 traffic_checks,
                 reachable_remedy="start HAProxy, and let this user open its runtime interface at level admin",
+                record=TrafficObservation.to_dict,
             )
         )
 

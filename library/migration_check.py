@@ -99,6 +99,11 @@ options:
           at_head:
             description: Whether exactly the heads must be applied (C(revision.at_head)). V(false) asks nothing.
             type: bool
+          reachable:
+            description:
+              - Whether a downgrade could come back to what is applied now, that is one revision that the tool knows, or
+                none at all (C(revision.reachable)). V(false) asks nothing.
+            type: bool
           revision:
             description: The one revision that must be applied (C(revision)).
             type: str
@@ -193,6 +198,7 @@ from ansible.module_utils.cutover.verify import verify_targets
 EXPECTED = {
     "single_head": {"type": "bool"},
     "at_head": {"type": "bool"},
+    "reachable": {"type": "bool"},
     "revision": {"type": "str"},
 }
 

@@ -56,7 +56,8 @@ def _manifest_problem(directory: Path, records: Sequence[Mapping[str, Any]]) -> 
 
 
 def _gate(decision: Mapping[str, Any]) -> dict[str, Any]:
-    return {"blocking": len(decision["blocking"])} | {key: decision[key] for key in ("gate", "verdict", "decided_at")}
+    told = {key: decision[key] for key in ("gate", "verdict", "decided_at")}
+    return told | {"blocking": len(decision["blocking"]), "fired": decision.get("fired") or []}
 
 
 def _evidence(directory: Path, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

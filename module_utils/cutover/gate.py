@@ -17,8 +17,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from .journal import iso, plain
+from .triggers import GATE, QUIET_GATES, STEP, Fired, Refused, Trigger, evaluate, failed_step, read_triggers
 
 GO, NO_GO = "go", "no-go"
+# The gate by which a run goes back, and the one before which a share of the traffic is sampled.
+GOING_BACK, SHARE = "going_back", "share"
 STATUSES = frozenset({"pass", "fail", "error", "skipped"})
 
 # No reason makes these acceptable: whoever cannot see the thing, or sees it sealed, has proven nothing about it.
@@ -59,6 +62,8 @@ class Decision:
     expected: tuple[Subject, ...] = ()
     declared: tuple[Subject, ...] = ()
     unwaivable: tuple[str, ...] = ()
+    triggers: tuple[Mapping[str, Any], ...] = ()
+    fired: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The decision as plain data."""
@@ -80,6 +85,7 @@ def decide(
     declared: Sequence[Subject] = (),
     problems: Sequence[str] = (),
     refusal: str | None = None,
+    triggers: Sequence[Any] = (),
 ) -> Decision:
     """Decide from the records written since this run's previous decision; their order does not matter.
 
@@ -88,9 +94,12 @@ def decide(
     failed, errored and skipped findings of one check, never a missing verdict, a failed task or an unreachable host.
     ``refusal`` is a reason to refuse that is known already: why a run goes back. Then nothing needs to be expected.
     ``declared`` lists the subjects of the whole run, where a gate expects only some: a waiver for one of the others
-    waits for its gate.
+    waits for its gate. ``triggers`` are what makes the run go back (triggers.py): one that fires refuses, whether what
+    fired it blocks, is waived, or neither. Raises ``TriggerError`` for a list that cannot be evaluated.
     """
-    scope = since_last_decision(list(records))
+    every = list(records)
+    declared_triggers = read_triggers(triggers)
+    scope = since_last_decision(every)
     verdicts = [_get(record, "data") for record in scope if _kind(record) == "verdict"]
     findings = [finding for verdict in verdicts for finding in _findings(verdict)]
     elsewhere = sorted({(str(c), str(s)) for c, s in declared} - {(str(c), str(s)) for c, s in expected})
@@ -105,6 +114,11 @@ def decide(
         *(finding.blocker for finding in open_findings if not any(w.covers(finding.blocker) for w in waiver_list)),
         *(blocker for waiver in waiver_list for blocker in waiver.problems(findings, elsewhere)),
     ]
+    fired = _fired(every, scope, declared_triggers, gate=gate)
+    blocking += _triggered(fired)
+    if gate not in QUIET_GATES:
+        refused = Refused(gate=gate, reasons=[blocker.check for blocker in blocking]) if blocking else None
+        fired += evaluate((), [trigger for trigger in declared_triggers if trigger.kind == GATE], refused=refused)
     return Decision(
         gate=gate,
         run=run,
@@ -118,7 +132,30 @@ def decide(
         expected=tuple(sorted({(str(component), str(subject)) for component, subject in expected})),
         declared=tuple(sorted({(str(component), str(subject)) for component, subject in declared})),
         unwaivable=tuple(unwaivable),
+        triggers=tuple(dict(trigger) for trigger in triggers),
+        fired=tuple(trigger.to_dict() for trigger in fired),
     )
+
+
+def _fired(every: Sequence[Record], scope: Sequence[Record], triggers: Sequence[Trigger], *, gate: str) -> list[Fired]:
+    """What fires before anything is decided. A run that goes back says so by the step that failed."""
+    if gate == GOING_BACK:
+        step = failed_step(every)
+        return evaluate((), [trigger for trigger in triggers if trigger.kind == STEP], failed_step=step)
+    if gate in QUIET_GATES:
+        return []
+    return evaluate(scope, [t for t in triggers if t.kind not in (GATE, STEP)], sampled=gate == SHARE)
+
+
+def _triggered(fired: Sequence[Fired]) -> Iterator[Blocker]:
+    """A trigger refuses by itself. One of a step that failed only names what has refused already."""
+    for trigger in fired:
+        if trigger.kind != STEP:
+            yield Blocker(
+                component="run", subject="triggers", check=f"trigger {trigger.trigger}",
+                status="error" if trigger.error else "fail", expected=trigger.expected, observed=trigger.observed,
+                cause=trigger.error or trigger.what, remedy="no waiver covers a trigger: mend what fired it",
+            )  # fmt: skip
 
 
 def since_last_decision(records: Sequence[Record]) -> list[Record]:
@@ -446,6 +483,7 @@ def recomputed(records: Iterable[Record], decision: Mapping[str, Any]) -> Decisi
         now=_moment(decision.get("decided_at")) or datetime.max.replace(tzinfo=UTC),
         unwaivable=tuple(decision.get("unwaivable") or ()),
         declared=[(component, subject) for component, subject in decision.get("declared") or ()],
+        triggers=decision.get("triggers") or (),
     )
 
 

@@ -46,6 +46,14 @@ def migration_checks(expected: Mapping[str, Any]) -> Iterator[MigrationCheck]:
             holds=lambda found: bool(found["heads"]) and set(found["applied"]) == set(found["heads"]),
             remedy="apply the migrations that this release brings (alembic upgrade head)",
         )
+    if expected.get("reachable"):
+        yield Check(
+            name="revision.reachable",
+            expected="one revision that a downgrade can name, or none at all",
+            look=lambda seen: list(known(seen.current)),
+            holds=lambda applied: len(applied) <= 1,
+            remedy="bring the schema to one revision, or declare the policy keep or restore for the next release",
+        )
     if "revision" in expected:
         yield Check(
             name="revision",

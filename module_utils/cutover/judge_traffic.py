@@ -4,10 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .checks import CannotObserve, Check
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What some servers did from one sample to the next. ``mean_ms`` is over their last 1024 requests each.
+
+    Where no request came by, nothing can be said of errors and times: they are ``None``.
+    """
+
+    at_s: float
+    requests: int
+    error_percent: float | None
+    mean_ms: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +30,7 @@ class Share:
     requests: int
     errors: int
     mean_ms: int
+    samples: tuple[Sample, ...] = ()
 
     @property
     def error_percent(self) -> float:
@@ -35,6 +49,10 @@ class TrafficObservation:
     broken: tuple[str, ...]
     lurking: tuple[str, ...] = ()
     share: Share | None = None
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """What evidence keeps of it: the samples of a share, from which triggers are evaluated."""
+        return {"samples": [asdict(sample) for sample in self.share.samples]} if self.share else None
 
 
 def traffic_checks(expected: Mapping[str, Any]) -> Iterator[Check[TrafficObservation]]:

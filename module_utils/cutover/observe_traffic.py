@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .checks import CannotObserve
 from .haproxy import Server, servers_of
-from .judge_traffic import Share, TrafficObservation
+from .judge_traffic import Sample, Share, TrafficObservation
 from .pool import Deadline
 from .shift import serving_pools
 from .ticks import ticks
 
 Options = Mapping[str, Any]
+
+TICK_S = 0.2
+SAMPLE_S = 1.0
 
 
 def look_at_traffic(target: Options, deadline: Deadline) -> TrafficObservation:
@@ -35,12 +39,41 @@ def _watch(target: Options, first: Mapping[str, Server], deadline: Deadline) -> 
     unknown = [name for name in names if name not in first]
     if unknown:
         raise CannotObserve(f"the share names {', '.join(unknown)}: the backend has {', '.join(sorted(first))}")
-    share = _since(first, first, names)
-    for _ in ticks(total_s=min(target["watch_s"], deadline.left_s() - 0.2), every_s=0.2):
-        share = _since(first, servers_of(target["address"], target["backend"], deadline), names)
-        if share.requests >= enough:
+    share, samples = _since(first, first, names), _Samples(names, first)
+    for gone_s in ticks(total_s=min(target["watch_s"], deadline.left_s() - 0.2), every_s=TICK_S):
+        now = servers_of(target["address"], target["backend"], deadline)
+        share = _since(first, now, names)
+        samples.take(now, gone_s)
+        if share.requests >= enough and samples.measured >= target.get("min_samples", 0):
             break
-    return share
+    return replace(share, samples=tuple(samples.taken))
+
+
+class _Samples:
+    """One sample a second of what the watched servers do."""
+
+    def __init__(self, names: Sequence[str], first: Mapping[str, Server]) -> None:
+        self.taken: list[Sample] = []
+        self._names, self._last, self._next_s = names, first, SAMPLE_S
+
+    @property
+    def measured(self) -> int:
+        """How many of them say anything."""
+        return sum(sample.requests > 0 for sample in self.taken)
+
+    def take(self, now: Mapping[str, Server], gone_s: float) -> None:
+        if gone_s < self._next_s:
+            return
+        part = _since(self._last, now, self._names)
+        self.taken.append(
+            Sample(
+                at_s=round(gone_s, 1),
+                requests=part.requests,
+                error_percent=round(part.error_percent, 3) if part.requests else None,
+                mean_ms=part.mean_ms if part.requests else None,
+            )
+        )
+        self._last, self._next_s = now, gone_s + SAMPLE_S
 
 
 def _since(first: Mapping[str, Server], now: Mapping[str, Server], names: Sequence[str]) -> Share:

@@ -127,12 +127,21 @@ def _outcome(closed: Mapping[str, Any] | None) -> list[Line]:
         return []
     note = (closed.get("context") or {}).get("note")
     lines = [Line(line) for line in _wrapped(str(note), "", "")] if note else []
+    for fired in _fired(closed):
+        sides = f"expected {show(fired['expected'])}, observed {show(fired['error'] or fired['observed'])}"
+        lines += _field("trigger", f"{fired['trigger']}: {fired['what']}, {sides}")
     back = [gate["verdict"] for gate in closed.get("gates") or () if gate["gate"] == BACK]
     if back and back[-1] == GO:
         lines.append(Line("went back: everything that was judged is as the run found it", "yellow"))
     elif back:
         lines.append(Line("WENT BACK, BUT NOT WHOLLY: see the gate 'back' in the report", "red"))
     return lines
+
+
+def _fired(decision: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Which triggers made the run go back, with the gate at which each fired."""
+    gates = decision.get("gates") or ()
+    return [{**fired, "gate": gate["gate"]} for gate in gates for fired in gate.get("fired") or ()]
 
 
 def _unseen(
@@ -244,6 +253,8 @@ def view(manifest: Mapping[str, Any], decision: Mapping[str, Any], records: Sequ
                    for waived in decision["waived"]],
         "gates": [dict(gate) | {"go": gate["verdict"] == GO, "decided_at": _moment(gate["decided_at"])}
                   for gate in decision["gates"]],
+        "fired": [{key: show(fired.get(key)) for key in ("trigger", "gate", "what", "expected", "observed", "error")}
+                  for fired in _fired(decision)],
         "components": _components(records),
         "commands": [_command(record) for record in records if record["kind"] == "command"],
         "recorded": list(_recorded(records)),

@@ -8,6 +8,7 @@ from typing import Any
 
 import ansible.module_utils
 from ansible import constants
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 # Ansible hands the project's module_utils to modules only; plugins have to look there themselves.
@@ -20,6 +21,7 @@ from ansible.module_utils.cutover.gate import GO, decide
 from ansible.module_utils.cutover.journal import canonical, utc_now, write_once
 from ansible.module_utils.cutover.naming import Resolver, expected_subjects
 from ansible.module_utils.cutover.report import refusal
+from ansible.module_utils.cutover.triggers import TriggerError
 
 
 def argument_spec() -> dict[str, Any]:
@@ -32,6 +34,7 @@ def argument_spec() -> dict[str, Any]:
         "unwaivable": {"type": "list", "elements": "str", "default": []},
         "declared_components": {"type": "list", "elements": "str", "default": []},
         "refusal": {"type": "str"},
+        "triggers": {"type": "list", "elements": "raw", "default": []},
     }
 
 
@@ -48,18 +51,22 @@ class ActionModule(ActionBase):
         run = args["run"]
         records, problems = evidence_of(run)
         resolver = Resolver(self._templar)
-        decision = decide(
-            records,
-            gate=args["name"],
-            run=run["id"],
-            expected=expected_subjects(args["components"], task_vars or {}, resolver),
-            declared=expected_subjects(args["declared_components"], task_vars or {}, resolver),
-            waivers=args["waivers"],
-            now=utc_now(),
-            unwaivable=args["unwaivable"],
-            problems=problems,
-            refusal=args["refusal"],
-        ).to_dict()
+        try:
+            decision = decide(
+                records,
+                gate=args["name"],
+                run=run["id"],
+                expected=expected_subjects(args["components"], task_vars or {}, resolver),
+                declared=expected_subjects(args["declared_components"], task_vars or {}, resolver),
+                waivers=args["waivers"],
+                now=utc_now(),
+                unwaivable=args["unwaivable"],
+                problems=problems,
+                refusal=args["refusal"],
+                triggers=args["triggers"],
+            ).to_dict()
+        except TriggerError as reason:
+            raise AnsibleActionFail(f"The gate {args['name']} is not decided: {reason}") from reason
         path = Path(run["dir"]) / "gates" / f"gate-{len(records):06d}-{_file_name(args['name'])}.json"
         path.parent.mkdir(mode=0o700, exist_ok=True)
         sha256 = write_once(path, canonical(decision) + "\n")

@@ -18,7 +18,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover import facts_targets, pools
+from ansible.module_utils.cutover import facts_targets, pools, triggers
 from ansible.module_utils.cutover.judge_migration import ALEMBIC_LINE, revision_before, revision_pattern
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -115,6 +115,49 @@ def steps_ahead(
     return lines
 
 
+def kept_of(results: Sequence[Mapping[str, Any]], checksum: str) -> list[dict[str, Any]]:
+    """What each host has told by release_state, beside the SHA-256 that ``checksum`` begins with, if any."""
+    built = {"archive": checksum.split()[0]} if checksum.split() else {}
+    return [
+        {**result["kept"], **built}
+        if "kept" in result
+        else {"host": result["item"], "cause": str(result.get("msg") or "it did not answer")}
+        for result in results
+    ]
+
+
+def kept_told(hosts: Sequence[str], results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What each host has of the release that it names as its own: whether its command says that it could be started."""
+    asked = {result["item"]: result for result in results}
+    return [
+        {"host": host, "cause": str(asked[host].get("msg") or "it did not answer")}
+        if asked.get(host, {}).get("unreachable")
+        else {"host": host, "present": True, "start": _start_told(asked.get(host))}
+        for host in hosts
+    ]
+
+
+def _start_told(result: Mapping[str, Any] | None) -> dict[str, str]:
+    if result is None:
+        return {}
+    return {"release_startable_argv": "ready" if result.get("rc") == 0 else str(result.get("msg") or "failed")}
+
+
+def newest_of(names: Sequence[str], files: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The newest file of each name, of those called ``<name>-<digit>...``; a name without one is left out."""
+    newest: dict[str, dict[str, Any]] = {}
+    for file in sorted(files, key=lambda file: float(file["mtime"])):
+        for name in names:
+            if re.match(re.escape(name) + r"-\d", str(file["path"]).rpartition("/")[2]):
+                newest[name] = {"path": file["path"], "mtime": file["mtime"]}
+    return newest
+
+
+def waivers_besides(waivers: Sequence[Any], component: str) -> list[Any]:
+    """The waivers that do not name this component."""
+    return [waiver for waiver in waivers if not isinstance(waiver, Mapping) or waiver.get("component") != component]
+
+
 def _demand(argv: str, targets: Sequence[Mapping[str, Any]]) -> None:
     missing = [str(target["name"]) for target in targets if not target.get(argv)]
     if missing:
@@ -144,8 +187,13 @@ class FilterModule:
             migration_targets,
             revisions_before,
             instance_targets,
+            kept_of,
+            kept_told,
+            newest_of,
+            waivers_besides,
             pools.traffic_to,
             pools.traffic_share,
+            triggers.samples_needed,
             facts_targets.places,
             facts_targets.tls_servers,
         )

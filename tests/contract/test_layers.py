@@ -18,6 +18,7 @@ PURE_NAMES = {
     "report_drift",
     "restore",
     "runs",
+    "triggers",
     "verdict",
     "versions",
 }

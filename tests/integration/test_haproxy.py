@@ -383,8 +383,14 @@ SHARE = {"min_requests": 10, "max_error_percent": 0.0, "max_mean_ms": 5000}
 
 def test_traffic_as_declared_is_green_in_every_finding(stack: Stack, check: RunModule) -> None:
     with visitors.visiting(stack.haproxy.url):
-        result = check({"share": ["blue1"], "watch_s": 60}, one_pool=True, serving_pool="blue", **SHARE)
+        share = {"share": ["blue1"], "watch_s": 60, "min_samples": 2}
+        result = check(share, one_pool=True, serving_pool="blue", **SHARE)
     assert red(result) == []
+    # What budgets of triggers are judged by.
+    first, second = result["verdicts"][0]["recorded"]["samples"][:2]
+    assert first["requests"] > 0
+    assert (first["error_percent"], second["error_percent"]) == (0, 0)
+    assert 1 <= second["at_s"] - first["at_s"] < 3
     assert green(result) == [
         "pool.idle", "pool.one", "pool.serving", "pool.up", "reachable", "share.errors", "share.mean_ms",
         "share.requests",

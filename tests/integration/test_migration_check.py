@@ -94,10 +94,23 @@ def check(application: Project, run_module: RunModule) -> RunModule:
 
 def test_a_schema_at_its_one_head_is_green_in_every_finding(check: RunModule, application: Project) -> None:
     application.upgrade("head")
-    result = check()
+    result = check(EXPECTED | {"reachable": True})
     assert red(result) == []
-    assert green(result) == ["heads.single", "reachable", "revision", "revision.at_head"]
+    assert green(result) == ["heads.single", "reachable", "revision", "revision.at_head", "revision.reachable"]
     assert result["changed"] is False
+
+
+def test_a_downgrade_cannot_come_back_to_two_revisions_nor_to_one_that_nobody_knows(
+    check: RunModule, application: Project
+) -> None:
+    two = check({"reachable": True}, current_argv=["printf", "0001\n0002\n"])
+    assert red(two) == ["revision.reachable"]
+    assert findings(two)["revision.reachable"]["observed"] == ["0001", "0002"]
+    application.upgrade("head")
+    (application.folder / "migrations/versions/0002.py").unlink()
+    unknown = findings(check({"reachable": True}))["revision.reachable"]
+    assert unknown["status"] == "error"
+    assert "Can't locate revision identified by '0002'" in unknown["cause"]
 
 
 def test_both_commands_are_kept_as_evidence_also_in_check_mode(application: Project, run_module: RunModule) -> None:

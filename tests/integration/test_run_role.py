@@ -608,3 +608,29 @@ def test_a_playbook_that_opens_no_run_is_left_alone(play: Play, tmp_path: Path) 
     )  # fmt: skip
     assert done.returncode == 0
     assert "GO" not in done.stdout
+
+
+def test_a_trigger_ends_a_cutover_whatever_is_waived_and_says_what_fired_it(play: Play) -> None:
+    came_in = {"expected": 401, "observed": 200, "remedy": None}
+    waived = {"check": "status", "subject": "three", "reason": "known", "owner": "ops", "ticket": "OPS-1",
+              "expires": "2999-01-01T00:00:00Z"}  # fmt: skip
+    triggers = [{"name": "somebody came in", "authentication_bypass": True}, {"name": "a gate refused", "gate": "*"}]
+    given: dict[str, Any] = {"run_exclusive": False, "run_waivers": [waived], "run_rollback_triggers": triggers}
+    verdicts = GOOD | {"beta": [verdict("beta", "three", finding("status", "fail", **came_in))]}
+    assert play(verdicts, variables=given).code == 0, "readiness has nothing to go back from"
+    ended = play(verdicts, variables=given, verb="cutover")
+    assert ended.blocking() == ["run/triggers trigger somebody came in fail"]
+    (gate,) = ended.decision["gates"]
+    assert [(fired["trigger"], fired["expected"], fired["observed"]) for fired in gate["fired"]] == [
+        ("somebody came in", 401, 200), ("a gate refused", "go", "no-go"),
+    ]  # fmt: skip
+    assert "trigger   somebody came in: beta/three status, expected 401, observed 200" in ended.output
+    assert "What made it go back" in (ended.dir / "report.html").read_text()
+    assert "| somebody came in | readiness | beta/three status | 401 | 200 |" in (ended.dir / "report.md").read_text()
+    wrong = play(
+        verdicts,
+        variables=given | {"run_rollback_triggers": [{"name": "slow", "max_mean_ms": "often"}]},
+        verb="cutover",
+    )
+    assert wrong.code == 2
+    assert "run_rollback_triggers[0] (slow): max_mean_ms is 'often', and not a number" in " ".join(wrong.output.split())

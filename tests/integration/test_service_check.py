@@ -19,6 +19,7 @@ import misbehaving
 import pytest
 import servers
 import service_check
+import service_state
 from cutover.checks import CannotObserve
 from cutover.observe_service import ask_supervisor
 from cutover.pool import Deadline
@@ -349,6 +350,20 @@ def test_a_command_tells_by_its_exit_code(status: list[str], run_module: RunModu
     assert red(result) == []
     assert [command["argv"] for command in result["commands"]] == [[*status, "0"], [*status, "3"]]
     assert [command["exit_code"] for command in result["commands"]] == [0, 3]
+
+
+def test_what_runs_is_said_without_judging_it_and_what_cannot_be_told_fails(
+    status: list[str], supervisord: Supervisord, run_module: RunModule
+) -> None:
+    target = {"driver": "command", "status_argv": status}
+    told = run_module(service_state, names=["0", "3"], target=target, _ansible_check_mode=True)
+    assert (told["running"], told["changed"], len(told["commands"])) == (["0"], False, 2)
+    lost = run_module(service_state, names=["0", "4"], target=target)
+    assert lost["failed"]
+    assert "Nobody can say what runs" in lost["msg"]
+    supervisord.start_web(says="up\n")
+    own = {"driver": "supervisor", "address": supervisord.address}
+    assert run_module(service_state, names=["web", "scheduler"], target=own)["running"] == ["web"]
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,39 @@ def test_a_plan_says_of_each_step_how_long_it_took_and_how_it_is_undone() -> Non
     ]
 
 
+def test_what_hosts_have_of_their_release_is_told_host_by_host_and_who_is_silent_has_a_cause() -> None:
+    told = {"host": "web1", "present": True, "note": "ab", "start": {}}
+    results = [{"item": "web1", "kept": told}, {"item": "web2", "unreachable": True, "msg": "refused"}]
+    assert FILTERS["kept_of"](results, "ab  shop-1.tar.gz\n") == [
+        told | {"archive": "ab"}, {"host": "web2", "cause": "refused"},
+    ]  # fmt: skip
+    assert FILTERS["kept_of"](results[:1], "") == [told]
+    asked = [
+        {"item": "web1", "rc": 0},
+        {"item": "web2", "rc": 1, "msg": "no such image"},
+        {**results[1], "item": "web3"},
+    ]
+    assert FILTERS["kept_told"](["web1", "web2", "web3", "web4"], asked) == [
+        {"host": "web1", "present": True, "start": {"release_startable_argv": "ready"}},
+        {"host": "web2", "present": True, "start": {"release_startable_argv": "no such image"}},
+        {"host": "web3", "cause": "refused"},
+        {"host": "web4", "present": True, "start": {}},
+    ]
+
+
+def test_the_newest_backup_of_each_name_is_found_and_no_other_names() -> None:
+    files = [
+        {"path": f"/b/{name}.dump", "mtime": mtime}
+        for name, mtime in (("shop-2", 20.0), ("shop-1", 10.0), ("shop-eu-9", 90.0))
+    ]
+    assert FILTERS["newest_of"](["shop", "shop-eu", "stock"], files) == {"shop": files[0], "shop-eu": files[2]}
+
+
+def test_a_waiver_of_another_component_or_of_none_stays() -> None:
+    waivers: list[Any] = [{"component": "way_back"}, {"component": "redis"}, {"check": "x"}, "odd"]
+    assert FILTERS["waivers_besides"](waivers, "way_back") == waivers[1:]
+
+
 def test_targets_that_declare_no_command_are_all_named() -> None:
     targets = [{"name": "edge"}, {"name": "fine", "judge_argv": ["true"]}, {"name": "far", "judge_argv": []}]
     with pytest.raises(AnsibleFilterError, match="command_targets: edge, far: no judge_argv"):

@@ -12,6 +12,7 @@ from typing import Any
 from .trouble import Trouble
 
 INITDB_OPTIONS = ("--no-sync", "--auth=reject", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums")
+FIRST_OID_OF_OURS = 16384  # FirstNormalObjectId in access/transam.h
 COMPLAINTS = ("ERROR:", "FATAL:", "error:")
 
 
@@ -60,6 +61,8 @@ def initialise(cluster: Cluster, statements: Sequence[Mapping[str, Any]]) -> boo
     # An earlier attempt was interrupted; nobody can have used what it left.
     shutil.rmtree(cluster.data, ignore_errors=True)
     _run(cluster, ["initdb", *INITDB_OPTIONS, "-D", str(cluster.data)])
+    # pg_dump takes what has a lower number for the server's own, and leaves it out; a single-user server gives such.
+    _run(cluster, ["pg_resetwal", f"--next-oid={FIRST_OID_OF_OURS}", "-D", str(cluster.data)])
     for batch in statements:
         # A single-user server takes each line for a statement.
         text = "".join(f"{' '.join(statement.split())}\n" for statement in batch["run"])
