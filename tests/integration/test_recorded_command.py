@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import recorded_command
 from cutover.command import Command, run
+from servers import wait_until
 
 RunModule = Callable[..., dict[str, Any]]
 PASSWORD = "correct-horse/battery staple"
@@ -30,6 +31,11 @@ def alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def assert_dies(pid: int) -> None:
+    """A signal is sent at once, and heeded when the system comes to it."""
+    wait_until(lambda: not alive(pid), what=f"the end of process {pid}")
 
 
 def test_a_command_is_kept_with_who_where_how_and_what_it_said(run_module: RunModule, tmp_path: Path) -> None:
@@ -97,11 +103,11 @@ def test_a_command_that_does_not_end_is_ended_with_its_children_and_what_it_said
     script = f"echo begun; sleep 60 & echo $! > {pids}; trap 'echo asked to stop; exit 9' TERM; wait"
     begun = time.monotonic()
     result = run_module(recorded_command, argv=["bash", "-c", script], timeout_s=0.5)
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 30
     assert result["failed"]
     assert "bash was ended because it had not finished after 0.5 s. Its last line: asked to stop" in result["msg"]
     assert result["commands"][0]["first_lines"] == ["begun", "asked to stop"]
-    assert not alive(int(pids.read_text()))
+    assert_dies(int(pids.read_text()))
 
 
 def test_a_command_that_ignores_being_asked_is_killed() -> None:
@@ -125,7 +131,7 @@ def test_a_program_left_behind_is_neither_waited_for_nor_ended(
     pids = tmp_path / "pids"
     begun = time.monotonic()
     result = run_module(recorded_command, argv=["sh", "-c", f"sleep 30 & echo $! > {pids}; echo started{noise}"])
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 20
     assert not result.get("failed")
     assert result["commands"][0]["first_lines"] == ["started"]
     pid = int(pids.read_text())
@@ -139,9 +145,9 @@ def test_a_chatty_program_left_behind_does_not_hold_up_either(run_module: RunMod
     pids = tmp_path / "pids"
     begun = time.monotonic()
     result = run_module(recorded_command, argv=["sh", "-c", f"yes & echo $! > {pids}; sleep 0.2"], timeout_s=30)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
     assert not result.get("failed")
-    assert not alive(int(pids.read_text()))  # it writes into a closed pipe
+    assert_dies(int(pids.read_text()))  # it writes into a closed pipe
 
 
 def test_gigabytes_of_output_fill_neither_memory_nor_result(run_module: RunModule) -> None:
