@@ -153,9 +153,14 @@ def _failures(result: Mapping[str, Any], task: Task, ignored: bool) -> Iterator[
 
 
 def _unreached(result: Mapping[str, Any], task: Task) -> Iterator[Entry]:
-    """Why each host could not be reached: of a loop, the items say it, and the result says nothing."""
+    """Why each host could not be reached: of a loop, the items say it, and the result says nothing.
+
+    Ansible does not say to which host it had delegated what did not reach it; the label of the item does.
+    """
     for part in [item for item in _parts(result)[1:] if item.get("unreachable")] or [result]:
-        yield "unreachable", task.to_dict() | {"host": _where([part], task), "message": _message(part)}
+        label = part.get("_ansible_item_label")
+        host = label if isinstance(label, str) else _where([part], task)
+        yield "unreachable", task.to_dict() | {"host": host, "message": _message(part)}
 
 
 def _message(result: Mapping[str, Any]) -> str:

@@ -84,6 +84,8 @@ def test_changes_and_unreachable_hosts_are_recorded() -> None:
     assert kinds({"unreachable": True, "msg": "refused"}, unreachable=True) == ["unreachable"]
     looped = {"msg": "All items completed", "results": [{"ping": "pong"}, {"unreachable": True, "msg": "refused"}]}
     assert [data["message"] for _, data in of(looped, unreachable=True)] == ["refused"]
+    looped["results"][1]["_ansible_item_label"] = "app2"
+    assert [data["host"] for _, data in of(looped, unreachable=True)] == ["app2"]
 
 
 def test_a_command_is_kept_with_its_exit_code_and_first_and_last_lines() -> None:
