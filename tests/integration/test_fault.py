@@ -16,9 +16,12 @@ from typing import Any
 
 import fault
 import pytest
+import redis
 import servers
 from cutover.keeper import Store
 from hvac.exceptions import VaultDown
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 RunModule = Callable[..., dict[str, Any]]
 PROJECT = Path(__file__).resolve().parents[2]
@@ -105,10 +108,9 @@ def redis_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Re
 
 
 def answers(server: servers.Redis) -> bool:
-    import redis
-
     try:
-        return bool(redis.Redis(port=server.port, password=server.password or None, socket_timeout=0.2).ping())
+        # Asked once: redis-py would go on asking until the pause is over.
+        return bool(server.client(retry=Retry(NoBackoff(), 0), socket_timeout=0.2).ping())
     except redis.RedisError:
         return False
 
@@ -145,9 +147,9 @@ def breakable(request: pytest.FixtureRequest, tmp_path: Path) -> Breakable:
         commands = {"break_argv": ["touch", str(mark)], "undo_argv": ["rm", "-f", str(mark)]}
         return Breakable({"kind": kind, **commands}, lambda: not mark.exists())
     if kind == "redis_pause":
-        redis = request.getfixturevalue("redis_alone")
-        server = {"address": f"redis://127.0.0.1:{redis.port}/0", "password": redis.password}
-        return Breakable({"kind": kind, "redis": server}, lambda: answers(redis), (redis.password,))
+        server = request.getfixturevalue("redis_alone")
+        options = {"address": f"redis://127.0.0.1:{server.port}/0", "password": server.password}
+        return Breakable({"kind": kind, "redis": options}, lambda: answers(server), (server.password,))
     bao = request.getfixturevalue("openbao")
     vault = {"address": bao.address, "token": bao.root_token, "unseal_keys": list(bao.keys[:3])}
     return Breakable({"kind": kind, "vault": vault}, lambda: unsealed(bao), (bao.root_token, *bao.keys))
@@ -171,7 +173,6 @@ def test_the_module_is_killed_right_after_the_fault_and_all_is_well_again_within
         start_new_session=True,
     ) as process:  # fmt: skip
         assert process.stdin is not None
-        # It returns late, so that it is there to be killed.
         process.stdin.write(json.dumps(arguments(tmp_path, breakable, state="broken", limit_s=limit_s)))
         process.stdin.close()
         servers.wait_until(lambda: bool(store.all() and store.all()[0].broken_at), what="the fault")
