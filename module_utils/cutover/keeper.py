@@ -18,7 +18,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -251,32 +251,38 @@ def keep(
     The clock goes on while the machine sleeps.
     """
     ends = clock() + after_s + state.limit_s
+    by = "the keeper, because it did not come about"
     store.write(replace(state, keeper_pid=os.getpid()))
     ready()
-    if _stood_down(store, state.id, clock() + after_s, clock, sleep):
-        return
-    caused = _cause(store, state.id, fault)
-    if caused and _stood_down(store, state.id, ends, clock, sleep):
-        return
-    by = "the keeper, at the deadline" if caused else "the keeper, because it did not come about"
-    undo(store, state.id, fault, by=by, trying_s=TRYING_S, clock=clock, sleep=sleep)
+    # Whatever befalls the state file, such as a full disk: what was caused is undone.
+    with suppress(OSError, FaultError):
+        if _stood_down(store, state.id, clock() + after_s, clock, sleep):
+            return
+        if _cause(store, state.id, fault):
+            by = "the keeper, at the deadline"
+            if _stood_down(store, state.id, ends, clock, sleep):
+                return
+    undo(store, state, fault, by=by, trying_s=TRYING_S, clock=clock, sleep=sleep)
 
 
 def _stood_down(
     store: Store, name: str, until: float, clock: Callable[[], float], sleep: Callable[[float], None]
 ) -> bool:
-    """Whether somebody mended it before the time was up."""
+    """Whether somebody mended it before the time was up. A state that cannot be read says nothing."""
     for _ in ticks(total_s=until - clock(), every_s=POLL_S, clock=clock, sleep=sleep):
-        known = store.read(name)
-        if known and not known.is_open:
-            return True
+        with suppress(FaultError):
+            known = store.read(name)
+            if known and not known.is_open:
+                return True
     return False
 
 
 def _cause(store: Store, name: str, fault: Fault) -> bool:
     with store.alone(name):
         known = store.read(name)
-        if known is None or not known.is_open:
+        if known is None:
+            raise FaultError(f"the state of {name} is gone: nothing was broken")
+        if not known.is_open:
             return True
         try:
             fault.cause()
@@ -300,12 +306,12 @@ def mend(store: Store, name: str, fault_of: Callable[[State], Fault], *, by: str
         raise FaultError(f"nothing is known of a fault {name} in {store.directory}")
     if not state.is_open:
         return state
-    return undo(store, name, fault_of(state), by=by, trying_s=trying_s)
+    return undo(store, state, fault_of(state), by=by, trying_s=trying_s)
 
 
 def undo(
     store: Store,
-    name: str,
+    state: State,
     fault: Fault,
     *,
     by: str,
@@ -316,19 +322,32 @@ def undo(
     """Undo it, again and again until it succeeds or ``trying_s`` are over; then ``FaultError`` says why it did not."""
     reason: Exception | None = None
     for _ in ticks(total_s=trying_s, every_s=TRY_EVERY_S, clock=clock, sleep=sleep):
-        with store.alone(name):
-            state = store.read(name)
-            if state is None:
-                raise FaultError(f"the state of {name} is gone")
-            if not state.is_open:
-                return state
-            try:
-                how = fault.undo()
-            except Exception as fault_of_the_undo:  # noqa: BLE001 - the next try may succeed
-                reason = fault_of_the_undo
-                store.write(replace(state, failure=f"undo: {reason}"))
-                continue
-            state = replace(state, undone_at=iso(utc_now()), undone_by=by, undone_how=how or fault.undo_said)
-            store.write(state)
-            return state
+        try:
+            return _undone(store, state, fault, by)
+        except Exception as why_not:  # noqa: BLE001 - the next try may succeed
+            reason = why_not
     raise FaultError(f"{fault.what}: this could not be undone ({fault.undo_said}) within {trying_s:g} s: {reason}")
+
+
+def _undone(store: Store, state: State, fault: Fault, by: str) -> State:
+    """Undo it, unless that has been done, and write it down; raises what the undo raises.
+
+    A state that is lost, or cannot be written, keeps nothing from being undone.
+    """
+    with ExitStack() as alone:
+        with suppress(OSError):
+            alone.enter_context(store.alone(state.id))
+        with suppress(FaultError):
+            state = store.read(state.id) or state
+        if not state.is_open:
+            return state
+        try:
+            how = fault.undo()
+        except Exception as reason:
+            with suppress(OSError):
+                store.write(replace(state, failure=f"undo: {reason}"))
+            raise
+        state = replace(state, undone_at=iso(utc_now()), undone_by=by, undone_how=how or fault.undo_said)
+        with suppress(OSError):
+            store.write(state)
+        return state

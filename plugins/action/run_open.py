@@ -81,7 +81,7 @@ class ActionModule(ActionBase):
         return result | about | {
             "changed": False, "run_opened": True, "dir": str(directory), "manifest_sha256": sha256,
             "exclusive": args["exclusive"], "unfinished": [run.id for run in left], "durations_s": last_durations(past),
-            "unfinished_drills": open_drills(past),
+            "unfinished_drills": open_drills(run for run in past if not run.alive),
             "inventory": [str(path) for path in context.CLIARGS.get("inventory") or ()],
         }  # fmt: skip
 

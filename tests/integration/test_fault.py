@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -277,3 +278,12 @@ def test_an_undo_that_fails_is_tried_again(tmp_path: Path, run_module: RunModule
     assert store.all()[0].is_open
     gate.touch()
     servers.wait_until(lambda: not store.all()[0].is_open, what="the second try")
+
+
+def test_a_state_that_is_lost_keeps_nothing_from_being_undone(tmp_path: Path, run_module: RunModule) -> None:
+    mark = tmp_path / "broken"
+    commands = {"kind": "command", "break_argv": ["touch", str(mark)], "undo_argv": ["rm", str(mark)]}
+    run_module(fault, **arguments(tmp_path, Breakable(commands, lambda: True), state="broken", limit_s=0.5))
+    assert mark.exists()
+    shutil.rmtree(tmp_path / "state")
+    servers.wait_until(lambda: not mark.exists(), what="the undo")
