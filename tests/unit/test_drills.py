@@ -17,7 +17,7 @@ REDIS: dict[str, Any] = {
 }  # fmt: skip
 RESTORE: dict[str, Any] = {
     "name": "restore", "about": "the newest backup is restored", "component": "backup", "blast_radius": "instance",
-    "hurts": "nobody", "hypothesis": ["postgres"], "plays": "backup/drill_restore", "judged": ["backup"],
+    "hurts": "nobody", "hypothesis": ["postgres"], "plays": ["restore/verify"], "judged": ["restore"],
     "undo": "the scratch database is dropped", "harmless": True,
 }  # fmt: skip
 DECLARED = [REDIS, RESTORE]
