@@ -54,11 +54,13 @@ options:
       - What is done. V(pause) stops processes by SIGSTOP, so that connections are taken and nobody answers. V(kill)
         ends them by SIGKILL. V(stop) stops a service by its manager, so that connections are refused.
       - V(command) runs O(break_argv), and O(undo_argv) to undo it.
+      - V(instance) breaks nothing that serves. It runs O(argv), one more instance with settings that are wrong, until
+        it is undone; the kernel ends it when its keeper is killed.
       - V(redis_pause) has Redis answer nobody (C(CLIENT PAUSE)), a limit that the server keeps itself; it cannot be
         ended earlier. V(vault_seal) seals Vault or OpenBao, and unseals it with its keys.
       - Needed with O(state=broken), and with O(state=mended) where a fault is not undone.
     type: str
-    choices: [pause, kill, stop, command, redis_pause, vault_seal]
+    choices: [pause, kill, stop, command, instance, redis_pause, vault_seal]
   service:
     description: Name of the service, as its manager knows it. For V(pause), V(kill) and V(stop).
     type: str
@@ -112,6 +114,19 @@ options:
     description: The program that undoes it, and its arguments. It may be run more than once.
     type: list
     elements: str
+  argv:
+    description: The program that V(instance) runs, and its arguments. It must stay in the foreground.
+    type: list
+    elements: str
+  chdir:
+    description: The directory in which to run O(argv).
+    type: path
+  env_file:
+    description: File on the host with C(NAME=value) lines for O(argv), such as the one of the release.
+    type: path
+  environment:
+    description: Variables for O(argv), after those of O(env_file); the wrong ones among them. Never logged.
+    type: dict
   redis:
     description: The server for V(redis_pause).
     type: dict
@@ -213,11 +228,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.cutover.apply_fault import PROCESS_KINDS
 from ansible.module_utils.cutover.checks import CannotObserve
+from ansible.module_utils.cutover.command import harmless_values
 from ansible.module_utils.cutover.credentials import all_parts
+from ansible.module_utils.cutover.env_file import EnvFileError
 from ansible.module_utils.cutover.keeper import Fault, FaultError, Memory, Store, arm, mend
 from ansible.module_utils.cutover.masking import Masker
 
 BY_US = "the drill"
+KINDS = ["pause", "kill", "stop", "command", "instance", "redis_pause", "vault_seal"]
 
 MANAGER = {
     "driver": {"type": "str", "choices": ["supervisor", "systemd", "command"], "required": True},
@@ -254,7 +272,7 @@ def argument_spec() -> dict[str, Any]:
         "drill": {"type": "str"},
         "limit_s": {"type": "float"},
         "after_s": {"type": "float", "default": 0.0},
-        "kind": {"type": "str", "choices": ["pause", "kill", "stop", "command", "redis_pause", "vault_seal"]},
+        "kind": {"type": "str", "choices": KINDS},
         "service": {"type": "str"},
         "manager": {
             "type": "dict",
@@ -265,6 +283,10 @@ def argument_spec() -> dict[str, Any]:
         "children": {"type": "bool", "default": False},
         "break_argv": {"type": "list", "elements": "str"},
         "undo_argv": {"type": "list", "elements": "str"},
+        "argv": {"type": "list", "elements": "str"},
+        "chdir": {"type": "path"},
+        "env_file": {"type": "path"},
+        "environment": {"type": "dict", "no_log": True},
         "redis": {"type": "dict", "options": REDIS},
         "vault": {"type": "dict", "options": VAULT},
     }
@@ -311,6 +333,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec(), supports_check_mode=True, required_if=[("state", "broken", ("id", "kind", "limit_s"))]
     )
+    module.no_log_values -= harmless_values(module.params["environment"])
     masker, store = Masker(all_parts(module.no_log_values)), Store(module.params["state_dir"])
     try:
         if module.params["state"] == "asked":
@@ -319,7 +342,7 @@ def main() -> None:
             result = (broken if module.params["state"] == "broken" else mended)(module, store)
     except ImportError as missing:
         module.fail_json(msg=missing_required_lib(str(missing.name)))
-    except (FaultError, CannotObserve, OSError) as reason:
+    except (FaultError, CannotObserve, EnvFileError, OSError) as reason:
         module.fail_json(msg=masker.mask(str(reason)))
     module.exit_json(**masker.mask(result))
 

@@ -7,15 +7,17 @@ the time at which the fault is undone.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .command import CannotRun, Command, explain, masker_for, run
+from .command import CannotRun, Command, environment_of, explain, masker_for, run
 from .keeper import Fault, FaultError, Memory
 from .observe_service import SupervisorFault, call_supervisor
 from .pool import Deadline
@@ -27,6 +29,10 @@ Options = Mapping[str, Any]
 MANAGER_S = 30.0
 # How long a manager may take to notice that something died.
 RESTART_S = 5.0
+# How long an instance may take to end when it is asked to.
+ENDING_S = 10.0
+# Looked up before any keeper starts.
+_LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None, use_errno=True), 1
 # supervisord's own numbers (supervisor.xmlrpc.Faults).
 ALREADY_STARTED, NOT_RUNNING = 60, 70
 
@@ -297,9 +303,68 @@ def _done(argv: Sequence[str]) -> None:
     _run(argv)
 
 
+# --- an instance beside the others ------------------------------------------------------------------------------------
+
+
+def _instance(options: Options, memory: Memory | None) -> Fault:
+    """Run one more instance of something, with settings that are wrong: nobody is sent to it, and it can be asked."""
+    if not options.get("argv"):
+        raise FaultError("argv is missing: it says what is run")
+    if memory is None:
+        environment = environment_of(options.get("env_file"), options.get("environment"))
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run_it() -> Memory:
+        process = subprocess.Popen(
+            options["argv"],
+            cwd=options.get("chdir"),
+            env={"PATH": os.environ.get("PATH", os.defpath), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_die_with_the_keeper,
+        )
+        started.append(process)
+        began = _began(process.pid)
+        return {"processes": [{"pid": process.pid, "began": began}] if began is not None else []}
+
+    def end_it() -> str:
+        for process in (memory or {}).get("processes", []):
+            with suppress(ProcessLookupError):
+                _signal(process, signal.SIGTERM)
+                _wait_for_the_end(process)
+        for own in started:
+            own.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                own.wait(ENDING_S)
+            own.kill()
+            own.wait()
+        return "it was ended"
+
+    return Fault(
+        what=f"one more instance runs, {options['argv'][0]}", undo_said="end it", memory=memory or {},
+        cause=run_it, undo=end_it,
+    )  # fmt: skip
+
+
+def _die_with_the_keeper() -> None:
+    """In the child: have the kernel end it when its parent ends. Source: prctl(2)."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _wait_for_the_end(process: Mapping[str, int]) -> None:
+    """Wait for somebody else's child, and kill it when it takes too long."""
+    for _ in ticks(total_s=ENDING_S, every_s=0.1):
+        if _began(process["pid"]) != process["began"]:
+            return
+    _signal(process, signal.SIGKILL)
+
+
 PROCESS_KINDS: Mapping[str, Kind] = {
     "pause": _pause,
     "kill": _kill,
     "stop": _stop,
     "command": _command,
+    "instance": _instance,
 }

@@ -130,6 +130,7 @@ def undone_by(drill: Drill) -> str:
         "kill": "the process manager starts it again by itself",
         "redis_pause": "the server's own time limit",
         "vault_seal": "unsealed with its keys",
+        "instance": "the extra instance is ended",
     }.get(fault["kind"]) or " ".join(fault.get("undo_argv") or [fault["kind"]])
     return (
         f"{how}, after {fault['limit_s']:g} s at the latest by a process of its own on {fault.get('host', 'localhost')}"

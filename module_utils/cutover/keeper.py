@@ -46,13 +46,14 @@ class FaultError(Exception):
 class Fault:
     """A way to break something. ``memory`` is what the undo needs to know of the time before, fit for a file.
 
-    ``undo`` may be called any number of times, raises as long as things are not as they were, and may say what it did.
+    ``cause`` may add to it. ``undo`` may be called any number of times, raises as long as things are not as they were,
+    and may say what it did.
     """
 
     what: str
     undo_said: str
     memory: Memory
-    cause: Callable[[], None]
+    cause: Callable[[], Memory | None]
     undo: Callable[[], str | None]
     # Who ends it, where that is not the keeper: a server that keeps a time limit itself.
     ended_by: str = "the keeper, at the deadline"
@@ -207,8 +208,8 @@ def _become_keeper(store: Store, state: State, fault: Fault, *, after_s: float, 
         if os.fork():
             os._exit(0)
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-            # Whoever ends a session or a shift must not end the undo.
-            signal.signal(number, signal.SIG_IGN)
+            # Whoever ends a session must not end the undo. A handler, for what is started would inherit an ignored one.
+            signal.signal(number, lambda *_: None)
         os.chdir("/")
         _let_go_of_everything(besides=ready)
         keep(store, state, fault, after_s=after_s, ready=lambda: _say_ready(ready))
@@ -262,7 +263,7 @@ def keep(
             by = "the keeper, at the deadline"
             if _stood_down(store, state.id, ends, clock, sleep):
                 return
-    undo(store, state, fault, by=by, trying_s=TRYING_S, clock=clock, sleep=sleep)
+    undo(store, state, lambda _: fault, by=by, trying_s=TRYING_S, clock=clock, sleep=sleep)
 
 
 def _stood_down(
@@ -285,11 +286,11 @@ def _cause(store: Store, name: str, fault: Fault) -> bool:
         if not known.is_open:
             return True
         try:
-            fault.cause()
+            more = fault.cause() or {}
         except Exception as reason:  # noqa: BLE001 - whatever it was, what came about of it is undone
             store.write(replace(known, failure=f"{reason}" or type(reason).__name__))
             return False
-        store.write(replace(known, broken_at=iso(utc_now())))
+        store.write(replace(known, broken_at=iso(utc_now()), memory={**known.memory, **more}))
         return True
 
 
@@ -306,13 +307,13 @@ def mend(store: Store, name: str, fault_of: Callable[[State], Fault], *, by: str
         raise FaultError(f"nothing is known of a fault {name} in {store.directory}")
     if not state.is_open:
         return state
-    return undo(store, state, fault_of(state), by=by, trying_s=trying_s)
+    return undo(store, state, fault_of, by=by, trying_s=trying_s)
 
 
 def undo(
     store: Store,
     state: State,
-    fault: Fault,
+    fault_of: Callable[[State], Fault],
     *,
     by: str,
     trying_s: float,
@@ -323,13 +324,13 @@ def undo(
     reason: Exception | None = None
     for _ in ticks(total_s=trying_s, every_s=TRY_EVERY_S, clock=clock, sleep=sleep):
         try:
-            return _undone(store, state, fault, by)
+            return _undone(store, state, fault_of, by)
         except Exception as why_not:  # noqa: BLE001 - the next try may succeed
             reason = why_not
-    raise FaultError(f"{fault.what}: this could not be undone ({fault.undo_said}) within {trying_s:g} s: {reason}")
+    raise FaultError(f"{state.what}: this could not be undone ({state.undo}) within {trying_s:g} s: {reason}")
 
 
-def _undone(store: Store, state: State, fault: Fault, by: str) -> State:
+def _undone(store: Store, state: State, fault_of: Callable[[State], Fault], by: str) -> State:
     """Undo it, unless that has been done, and write it down; raises what the undo raises.
 
     A state that is lost, or cannot be written, keeps nothing from being undone.
@@ -342,6 +343,7 @@ def _undone(store: Store, state: State, fault: Fault, by: str) -> State:
         if not state.is_open:
             return state
         try:
+            fault = fault_of(state)
             how = fault.undo()
         except Exception as reason:
             with suppress(OSError):

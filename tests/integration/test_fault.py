@@ -123,7 +123,7 @@ def unsealed(server: servers.OpenBao) -> bool:
         return False
 
 
-KINDS = ["pause", "kill", "stop", "command", "redis_pause", "vault_seal"]
+KINDS = ["pause", "kill", "stop", "command", "instance", "redis_pause", "vault_seal"]
 
 
 @pytest.fixture
@@ -147,6 +147,13 @@ def breakable(request: pytest.FixtureRequest, tmp_path: Path) -> Breakable:
         mark = tmp_path / "broken"
         commands = {"break_argv": ["touch", str(mark)], "undo_argv": ["rm", "-f", str(mark)]}
         return Breakable({"kind": kind, **commands}, lambda: not mark.exists())
+    if kind == "instance":
+        mark = tmp_path / "pid"
+        program = ["sh", "-c", f'echo $$ > {mark}; exec sleep "$LONG"']
+        options = {"kind": kind, "argv": program, "environment": {"LONG": "600", "APP_PASSWORD": "n0t-in-a-file"}}
+        return Breakable(
+            options, lambda: not mark.exists() or state_of(int(mark.read_text() or 0)) in "Z", ("n0t-in-a-file",)
+        )
     if kind == "redis_pause":
         server = request.getfixturevalue("redis_alone")
         options = {"address": f"redis://127.0.0.1:{server.port}/0", "password": server.password}
@@ -181,7 +188,7 @@ def test_the_module_is_killed_right_after_the_fault_and_all_is_well_again_within
     [state] = store.all()
     assert state.is_open
     if breakable.options["kind"] != "kill":  # what is killed may have been started again already
-        assert not breakable.is_well()
+        servers.wait_until(lambda: not breakable.is_well(), what="that it is broken")
     held = Path(tmp_path / "state" / "run-drill.json")
     assert held.stat().st_mode & 0o777 == 0o600
     command = Path(f"/proc/{state.keeper_pid}/cmdline").read_text()
@@ -287,3 +294,13 @@ def test_a_state_that_is_lost_keeps_nothing_from_being_undone(tmp_path: Path, ru
     assert mark.exists()
     shutil.rmtree(tmp_path / "state")
     servers.wait_until(lambda: not mark.exists(), what="the undo")
+
+
+def test_an_instance_beside_the_others_ends_with_its_keeper(tmp_path: Path, run_module: RunModule) -> None:
+    mark = tmp_path / "pid"
+    program = ["sh", "-c", f"echo $$ > {mark}; exec sleep 600"]
+    beside = Breakable({"kind": "instance", "argv": program}, lambda: True)
+    broken = run_module(fault, **arguments(tmp_path, beside, state="broken", limit_s=60))
+    servers.wait_until(lambda: mark.exists() and bool(mark.read_text()), what="the instance")
+    os.kill(broken["fault"]["keeper_pid"], signal.SIGKILL)
+    servers.wait_until(lambda: state_of(int(mark.read_text())) in ("", "Z"), what="its end")
