@@ -14,7 +14,7 @@ description:
   - Sends what is declared and nothing that changes; proxies of the environment are not used.
 version_added: 1.1.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [check]
+extends_documentation_fragment: [check, targets]
 requirements: [requests >= 2.32, urllib3 >= 2.3]
 options:
   every_s:

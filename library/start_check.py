@@ -13,7 +13,7 @@ description:
   - What serves is not touched, as long as the instance has a port of its own.
 version_added: 1.1.0
 author: Cutover maintainers (@cutover)
-extends_documentation_fragment: [check]
+extends_documentation_fragment: [check, targets]
 options:
   targets:
     suboptions:
