@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .command import CannotRun, Command, environment_of, explain, masker_for, run
+from .drills import BY_ITSELF
 from .keeper import Fault, FaultError, Memory
 from .observe_service import SupervisorFault, call_supervisor
 from .pool import Deadline
@@ -79,7 +80,7 @@ def _kill(options: Options, memory: Memory | None) -> Fault:
         manager = _manager(options)
         for _ in ticks(total_s=RESTART_S, every_s=0.1):
             if manager.runs():
-                return f"{manager.name} had started it again"
+                return f"{manager.name} {BY_ITSELF}"
         manager.start()
         return f"{manager.name} had not started it again within {RESTART_S:g} s, so it was told to"
 

@@ -20,7 +20,9 @@ FIELDS = {
     "fault": False, "while_broken": False, "afterwards": False, "watched_s": False,
     "plays": False, "judged": False, "undo": False, "harmless": False, "environments": False,
 }  # fmt: skip
-EVERYTHING, CATALOGUE = "", "list"
+CATALOGUE = "list"
+# How the undo of a kill says that it had nothing to do.
+BY_ITSELF = "had started it again"
 
 
 class DrillError(ValueError):
@@ -198,6 +200,8 @@ def _outcome(records: Sequence[Record], drill: Drill) -> Verdict:
             _decided(records, name, "broken", "noticed", "read the verdicts on what was watched while it was broken"),
             _happened("undone", fault, "undone_at", _undone(fault)),
         ]
+        if drill["fault"]["kind"] == "kill":
+            findings.append(_restarted(fault))
         if all((target.get("expected") or {}).get("stays") for target in drill["while_broken"]):
             findings.append(_watched_in_time(records, name, told.broken_at))
     else:
@@ -245,6 +249,15 @@ def _happened(check: str, fault: Mapping[str, Any], moment: str, observed: str |
 
 def _undone(fault: Mapping[str, Any]) -> str:
     return f"{fault.get('undone_at')}, by {fault.get('undone_by')}: {fault.get('undone_how')}"
+
+
+def _restarted(fault: Mapping[str, Any]) -> Finding:
+    """What was killed must have been started again by whoever manages it, and not by the undo."""
+    sides: dict[str, Any] = {"check": "restarted", "expected": "by its manager", "observed": fault.get("undone_how")}
+    if not fault.get("undone_how"):
+        return Finding(**sides, status=Status.ERROR, cause="nothing tells that it was started again")
+    status = Status.PASS if str(fault["undone_how"]).endswith(BY_ITSELF) else Status.FAIL
+    return Finding(**sides, status=status, remedy="have its manager restart it: autorestart, or Restart=always")
 
 
 def _watched_in_time(records: Sequence[Record], drill: str, broken_at: str | None) -> Finding:

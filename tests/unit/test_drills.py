@@ -177,6 +177,20 @@ def test_where_nothing_may_change_it_must_be_watched_from_before_it_broke() -> N
     assert statuses(told, kill)["watched"] == "error"
 
 
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [
+        pytest.param("supervisord had started it again", "pass", id="by its manager"),
+        pytest.param("supervisord had not started it again within 5 s, so it was told to", "fail", id="by the undo"),
+        pytest.param(None, "error", id="nobody knows"),
+    ],
+)
+def test_what_was_killed_must_have_been_started_again_by_its_manager(how: str | None, status: str) -> None:
+    kill = {**REDIS, "fault": {**REDIS["fault"], "kind": "kill"}}
+    told = [PASSED[0], fault(**UNDONE | {"undone_how": how}), *PASSED[2:4], *PASSED[5:]]
+    assert statuses(told, kill)["restarted"] == status
+
+
 def test_a_drill_without_a_fault_is_what_it_played() -> None:
     told = [decision("restore.before"), decision("restore.played", "no-go"), decision("restore.after")]
     assert statuses(told, RESTORE) == {"hypothesis": "pass", "played": "fail", "well": "pass"}
