@@ -36,6 +36,7 @@ STARTING_S = 10.0
 TRYING_S = 600.0
 MENDING_S = 60.0
 TRY_EVERY_S = 1.0
+BY_KEEPER = "the keeper, at the deadline"
 
 
 class FaultError(Exception):
@@ -55,8 +56,8 @@ class Fault:
     memory: Memory
     cause: Callable[[], Memory | None]
     undo: Callable[[], str | None]
-    # Who ends it, where that is not the keeper: a server that keeps a time limit itself.
-    ended_by: str = "the keeper, at the deadline"
+    # Who ends it, where that is neither the keeper nor whoever mends it: a server that keeps a time limit itself.
+    ended_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +166,7 @@ def arm(
         drill=drill,
         kind=kind,
         what=fault.what,
-        undo=f"{fault.undo_said}; by {fault.ended_by}",
+        undo=f"{fault.undo_said}; by {fault.ended_by or BY_KEEPER}",
         armed_at=iso(now),
         deadline=iso(now + timedelta(seconds=after_s + limit_s)),
         limit_s=limit_s,
@@ -260,7 +261,7 @@ def keep(
         if _stood_down(store, state.id, clock() + after_s, clock, sleep):
             return
         if _cause(store, state.id, fault):
-            by = "the keeper, at the deadline"
+            by = BY_KEEPER
             if _stood_down(store, state.id, ends, clock, sleep):
                 return
     undo(store, state, lambda _: fault, by=by, trying_s=TRYING_S, clock=clock, sleep=sleep)
@@ -349,7 +350,9 @@ def _undone(store: Store, state: State, fault_of: Callable[[State], Fault], by: 
             with suppress(OSError):
                 store.write(replace(state, failure=f"undo: {reason}"))
             raise
-        state = replace(state, undone_at=iso(utc_now()), undone_by=by, undone_how=how or fault.undo_said)
+        state = replace(
+            state, undone_at=iso(utc_now()), undone_by=fault.ended_by or by, undone_how=how or fault.undo_said
+        )
         with suppress(OSError):
             store.write(state)
         return state
