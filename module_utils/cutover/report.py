@@ -235,7 +235,9 @@ def show(value: Any, longest: int = LONGEST_SHOWN) -> str:
 
 def view(manifest: Mapping[str, Any], decision: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
     """Everything the report shows, in the order in which it shows it; nothing in it is escaped yet."""
-    context = decision.get("context") or {}
+    context, drills = decision.get("context") or {}, list(_drills(records))
+    # The note of drills is for a terminal: the page has a table.
+    hidden = ("release_from", "release_to", *(["note"] if drills else []))
     return {
         "verdict": "GO" if decision["verdict"] == GO else "NO-GO",
         "go": decision["verdict"] == GO,
@@ -243,7 +245,7 @@ def view(manifest: Mapping[str, Any], decision: Mapping[str, Any], records: Sequ
         "environment": decision["environment"],
         "change": _change(context),
         "context": {key: show(value) for key, value in context.items()
-                    if value not in ("", None) and key not in ("release_from", "release_to")},
+                    if value not in ("", None) and key not in hidden},
         "facts": _facts(manifest, decision),
         "counts": decision["counts"],
         "check_mode": bool(manifest.get("check_mode")),
@@ -255,7 +257,7 @@ def view(manifest: Mapping[str, Any], decision: Mapping[str, Any], records: Sequ
                   for gate in decision["gates"]],
         "fired": [{key: show(fired.get(key)) for key in ("trigger", "gate", "what", "expected", "observed", "error")}
                   for fired in _fired(decision)],
-        "drills": list(_drills(records)),
+        "drills": drills,
         "components": _components(records),
         "commands": [_command(record) for record in records if record["kind"] == "command"],
         "recorded": list(_recorded(records)),
