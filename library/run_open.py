@@ -90,6 +90,11 @@ unfinished:
   returned: success
   type: list
   elements: str
+unfinished_drills:
+  description: Drills that were begun, and after which nobody has seen that all is well again, as M(drill_note) told.
+  returned: success
+  type: list
+  elements: dict
 durations_s:
   description: How long each step took the last time, in seconds.
   returned: success

@@ -29,6 +29,7 @@ _SILENT_ACTIONS = frozenset({"debug", "set_fact", "assert", "meta"})
 # What a run says of itself, by the action that says it: the key of the result, which is the kind of the record.
 _SAID = {
     "run_note": "found", "run_step": "step", "run_lock": "lock", "run_recall": "recalled", "drift_compare": "drift",
+    "drill_note": "drill", "fault": "fault",
 }  # fmt: skip
 # They come after the last word, and say it again.
 _AFTER_THE_END = frozenset({"drift_end"})

@@ -43,7 +43,7 @@ def refused(holder: Mapping[str, Any], fate: str) -> str:
     ways = {
         ALIVE: "Its process is at work: wait for its end.",
         UNSETTLED: (
-            "Its process is dead, and it ended in the middle: run rollback.yml where its evidence lies "
+            f"Its process is dead, and it ended in the middle: run {_way_out(holder)} where its evidence lies "
             f"({holder.get('dir')})."
         ),
         UNKNOWN: (
@@ -55,3 +55,8 @@ def refused(holder: Mapping[str, Any], fate: str) -> str:
         f"{who}. {ways.get(fate, fate[:1].upper() + fate[1:] + '.')} Only when you are certain that nothing goes on "
         f"there, take it over with -e run_lock_break={holder.get('id')}; that is recorded."
     )
+
+
+def _way_out(holder: Mapping[str, Any]) -> str:
+    """What brings to its end what a run has left."""
+    return "drills.yml" if holder.get("verb") == "drills" else "rollback.yml"

@@ -113,6 +113,17 @@ def ask_supervisor(
 
     ``question`` is one of its methods without parameters, ``answers`` a field that each process has in the answer.
     """
+    processes = call_supervisor(target, deadline, f"supervisor.{question}")
+    if not isinstance(processes, list) or any(not isinstance(each, dict) or answers not in each for each in processes):
+        raise CannotObserve(f"{target['address']} answered, but not as supervisord does")
+    return processes
+
+
+def call_supervisor(target: Options, deadline: Deadline, method: str, *parameters: Any) -> Any:
+    """What supervisord answers to a method; raises ``CannotObserve``, as ``SupervisorFault`` where it refuses.
+
+    Source: http://supervisord.org/api.html
+    """
     address = target["address"]
     connection = _connection(address, deadline)
     headers = {"Content-Type": "text/xml"}
@@ -120,14 +131,22 @@ def ask_supervisor(
         login = f"{target['username']}:{target.get('password') or ''}"
         headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
     try:
-        connection.request("POST", "/RPC2", xmlrpc.client.dumps((), f"supervisor.{question}"), headers)
+        connection.request("POST", "/RPC2", xmlrpc.client.dumps(parameters, method), headers)
         answer = connection.getresponse()
-        return _understood(address, answer.status, _body(answer, deadline), answers)
+        return _understood(address, answer.status, _body(answer, deadline))
     except (OSError, http.client.HTTPException) as reason:
         words = str(getattr(reason, "strerror", None) or reason) or type(reason).__name__
         raise CannotObserve(f"no supervisord answered at {address}: {words}") from reason
     finally:
         connection.close()
+
+
+class SupervisorFault(CannotObserve):
+    """A request that supervisord refused; ``code`` is its own, such as 60 for a process that runs already."""
+
+    def __init__(self, address: str, fault: xmlrpc.client.Fault) -> None:
+        super().__init__(f"supervisord at {address} refused: {fault.faultString}")
+        self.code = fault.faultCode
 
 
 def _connection(address: str, deadline: Deadline) -> http.client.HTTPConnection:
@@ -160,20 +179,17 @@ def _body(answer: http.client.HTTPResponse, deadline: Deadline) -> bytes:
     return body
 
 
-def _understood(address: str, status: int, body: bytes, field: str = "statename") -> list[dict[str, Any]]:
+def _understood(address: str, status: int, body: bytes) -> Any:
     if status == 401:
         raise CannotObserve(f"supervisord at {address} refused the login (401): give username and password")
     if status != 200:
         raise CannotObserve(f"{address} answered with HTTP status {status}: is this supervisord?")
     try:
-        processes = xmlrpc.client.loads(body)[0][0]
-        if not isinstance(processes, list) or any(field not in process for process in processes):
-            raise TypeError("another shape")
+        return xmlrpc.client.loads(body)[0][0]
     except xmlrpc.client.Fault as fault:
-        raise CannotObserve(f"supervisord at {address} refused: {fault.faultString}") from fault
+        raise SupervisorFault(address, fault) from fault
     except (ExpatError, xmlrpc.client.Error, LookupError, TypeError, ValueError) as strange:
         raise CannotObserve(f"{address} answered, but not as supervisord does") from strange
-    return processes
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

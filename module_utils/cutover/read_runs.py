@@ -9,7 +9,7 @@ from typing import Any
 
 from .evidence import JOURNAL_NAME
 from .journal import JournalBroken, is_held, read_journal
-from .runs import CHANGING_VERBS, PastRun, verb_of
+from .runs import VERBS_THAT_MATTER, PastRun, verb_of
 
 STAMP = len("20260131T120000Z")
 
@@ -24,7 +24,7 @@ def past_runs(environment: Path | str, *, besides: str | None = None) -> list[Pa
     names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
     told: list[PastRun] = []
     # Ids begin with the time: the newest come first, and of one second all are read.
-    for name in sorted((name for name in names if verb_of(name) in CHANGING_VERBS), reverse=True):
+    for name in sorted((name for name in names if verb_of(name) in VERBS_THAT_MATTER), reverse=True):
         if any(run.ends_history and run.id[:STAMP] != name[:STAMP] for run in told):
             break
         if name != besides:

@@ -235,7 +235,9 @@ def show(value: Any, longest: int = LONGEST_SHOWN) -> str:
 
 def view(manifest: Mapping[str, Any], decision: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
     """Everything the report shows, in the order in which it shows it; nothing in it is escaped yet."""
-    context = decision.get("context") or {}
+    context, drills = decision.get("context") or {}, list(_drills(records))
+    # The note of drills is for a terminal: the page has a table.
+    hidden = ("release_from", "release_to", *(["note"] if drills else []))
     return {
         "verdict": "GO" if decision["verdict"] == GO else "NO-GO",
         "go": decision["verdict"] == GO,
@@ -243,7 +245,7 @@ def view(manifest: Mapping[str, Any], decision: Mapping[str, Any], records: Sequ
         "environment": decision["environment"],
         "change": _change(context),
         "context": {key: show(value) for key, value in context.items()
-                    if value not in ("", None) and key not in ("release_from", "release_to")},
+                    if value not in ("", None) and key not in hidden},
         "facts": _facts(manifest, decision),
         "counts": decision["counts"],
         "check_mode": bool(manifest.get("check_mode")),
@@ -255,6 +257,7 @@ def view(manifest: Mapping[str, Any], decision: Mapping[str, Any], records: Sequ
                   for gate in decision["gates"]],
         "fired": [{key: show(fired.get(key)) for key in ("trigger", "gate", "what", "expected", "observed", "error")}
                   for fired in _fired(decision)],
+        "drills": drills,
         "components": _components(records),
         "commands": [_command(record) for record in records if record["kind"] == "command"],
         "recorded": list(_recorded(records)),
@@ -314,6 +317,47 @@ def _components(records: Sequence[Record]) -> list[dict[str, Any]]:
     ]
 
 
+def _drills(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
+    """Each drill with its times, and what each watched endpoint said from when until when."""
+    verdicts = [record["data"] for record in records if record["kind"] == "verdict" and _kept(record)]
+    for verdict in verdicts:
+        kept = verdict["recorded"]
+        if not isinstance(kept.get("timeline"), Mapping):
+            continue
+        times = kept["timeline"]
+        told = [other for other in verdicts if str(other.get("subject")).startswith(f"{verdict.get('subject')}.")]
+        yield {
+            "name": show(verdict.get("subject")),
+            "about": show(kept.get("about")),
+            "ok": verdict.get("ok") is True,
+            "broken_at": _moment(times.get("broken_at")),
+            "undone_by": show(times.get("undone_by")),
+            "seconds": {key: _s(times.get(key)) for key in ("noticed_after_s", "broken_for_s", "well_after_s")},
+            "watched": [watched for other in told for watched in _watched(other, verdict)],
+        }
+
+
+def _watched(watched: Mapping[str, Any], drill: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    spans = watched["recorded"].get("answers")
+    for span in spans if isinstance(spans, list) else []:
+        yield {
+            "what": show(watched["subject"]).removeprefix(f"{drill['subject']}."),
+            "said": show(span.get("said")),
+            "times": show(span.get("times")),
+            "slowest_ms": show(span.get("slowest_ms")),
+            "from": _moment(span.get("from")),
+            "wrong": show(span.get("wrong")),
+        }
+
+
+def _s(seconds: Any) -> str:
+    return f"{seconds:.1f} s" if isinstance(seconds, (int, float)) else "-"
+
+
+def _kept(record: Record) -> bool:
+    return isinstance(record["data"].get("recorded"), Mapping)
+
+
 def _command(record: Record) -> dict[str, Any]:
     data = record["data"]
     argv = data.get("argv")
@@ -339,7 +383,8 @@ def _recorded(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
     """What is kept whole, such as the answer of a ready or version endpoint."""
     for record in records:
         kept = record["data"].get("recorded")
-        if record["kind"] == "verdict" and isinstance(kept, Mapping):
+        # What drills have kept has its own place.
+        if record["kind"] == "verdict" and isinstance(kept, Mapping) and not {"timeline", "answers"} & set(kept):
             headers = kept.get("headers")
             body = kept.get("body")
             yield {

@@ -15,7 +15,7 @@ from typing import Any
 from .gate import GO
 from .journal import Record
 
-BEGUN, DONE = "begun", "done"
+BEGUN, DONE, RECOVERED = "begun", "done", "recovered"
 GOING_BACK, BACK = "going_back", "back"
 
 # What may differ between a run and the one that resumes it: it says how to go on, and nothing about the environment.
@@ -87,7 +87,7 @@ class PastRun:
     @property
     def is_settled(self) -> bool:
         """Whether the environment is where this run meant to leave it: as it found it, or as it decided with a go."""
-        if self.problem:
+        if self.problem or open_drills([self]):
             return False
         back = [data.get("verdict") for data in self._all("decision") if data.get("gate") == BACK]
         return not self.steps or self.verdict == GO or back[-1:] == [GO]
@@ -138,7 +138,25 @@ def unfinished(runs: Iterable[PastRun], *, set_aside: str | None = None) -> list
     return [run for run in left if run.id not in aside]
 
 
+# What a drill breaks is known by its own records: it has no steps, and is not gone back from.
 CHANGING_VERBS = frozenset({"cutover", "rollback"})
+VERBS_THAT_MATTER = CHANGING_VERBS | {"drills"}
+
+
+def open_drills(runs: Iterable[PastRun]) -> list[dict[str, Any]]:
+    """The drills that were begun, and after which nobody has seen that all is well again; oldest first.
+
+    Each is told as its run did: ``drill``, ``fault``, ``host`` and ``run``. A later run of any verb may have seen it.
+    """
+    left: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        for record in run.records:
+            data = record["data"]
+            if record["kind"] == "drill" and data["state"] == BEGUN:
+                left[data["fault"]] = dict(data)
+            elif record["kind"] == "drill" and data["state"] == RECOVERED:
+                left.pop(data["fault"], None)
+    return list(left.values())
 
 
 def last_cutover(runs: Sequence[PastRun]) -> PastRun | None:

@@ -21,7 +21,7 @@ from ansible.module_utils.cutover.gate import GO
 from ansible.module_utils.cutover.journal import utc_now
 from ansible.module_utils.cutover.masking import Masker
 from ansible.module_utils.cutover.report import headline
-from ansible.module_utils.cutover.runs import PastRun
+from ansible.module_utils.cutover.runs import BEGUN, PastRun, open_drills
 
 
 def argument_spec() -> dict[str, Any]:
@@ -56,5 +56,15 @@ class ActionModule(ActionBase):
         result |= {"changed": False, "run_closed": True}
         result |= {"decision": {"verdict": whole["verdict"], "path": path, "sha256": sha256}}
         ended = PastRun(id=run["id"], directory=run["dir"], verb=run["verb"], records=records, verdict=whole["verdict"])
-        result["settled"] = ended.is_settled and (bool(ended.steps) or not run.get("unfinished"))
+        before = PastRun(id="", directory="", verb="drills", records=_begun(run))
+        result["settled"] = (
+            ended.is_settled
+            and (bool(ended.steps) or not run.get("unfinished"))
+            and not open_drills([before, ended])
+        )  # fmt: skip
         return result if whole["verdict"] == GO else result | {"failed": True, "msg": headline(whole)}
+
+
+def _begun(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """The drills that were left open before this run, as their records told."""
+    return [{"kind": "drill", "data": {**drill, "state": BEGUN}} for drill in run.get("unfinished_drills") or ()]

@@ -31,7 +31,7 @@ from ansible.module_utils.cutover.journal import canonical, digest, iso, plain, 
 from ansible.module_utils.cutover.masking import Masker, find_secrets
 from ansible.module_utils.cutover.naming import Resolver, names_in, own
 from ansible.module_utils.cutover.read_runs import past_runs
-from ansible.module_utils.cutover.runs import PastRun, against_resuming, last_durations, unfinished
+from ansible.module_utils.cutover.runs import PastRun, against_resuming, last_durations, open_drills, unfinished
 
 # What decides how a run goes: of these, a run notes the digest.
 CODE = ("ansible.cfg", "playbooks", "roles", "library", "module_utils", "plugins")
@@ -81,6 +81,7 @@ class ActionModule(ActionBase):
         return result | about | {
             "changed": False, "run_opened": True, "dir": str(directory), "manifest_sha256": sha256,
             "exclusive": args["exclusive"], "unfinished": [run.id for run in left], "durations_s": last_durations(past),
+            "unfinished_drills": open_drills(run for run in past if not run.alive),
             "inventory": [str(path) for path in context.CLIARGS.get("inventory") or ()],
         }  # fmt: skip
 

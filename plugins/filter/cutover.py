@@ -18,7 +18,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover import facts_targets, pools, triggers
+from ansible.module_utils.cutover import drills, facts_targets, pools, triggers
 from ansible.module_utils.cutover.judge_migration import ALEMBIC_LINE, revision_before, revision_pattern
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -158,6 +158,17 @@ def waivers_besides(waivers: Sequence[Any], component: str) -> list[Any]:
     return [waiver for waiver in waivers if not isinstance(waiver, Mapping) or waiver.get("component") != component]
 
 
+def fault_state_dir(variables: Mapping[str, Any]) -> str:
+    """Where a host, of which these are the variables, keeps the state of faults."""
+    base = variables.get("release_base_dir")
+    return str(variables.get("drills_state_dir") or (f"{base}/drills" if base else "~/.cutover/drills"))
+
+
+def unfinished_drills(asked: Sequence[Mapping[str, Any]], told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The drills that did not come to their end: as the hosts of faults tell, and as earlier runs do."""
+    return drills.left_open(asked, told)
+
+
 def _demand(argv: str, targets: Sequence[Mapping[str, Any]]) -> None:
     missing = [str(target["name"]) for target in targets if not target.get(argv)]
     if missing:
@@ -191,6 +202,8 @@ class FilterModule:
             kept_told,
             newest_of,
             waivers_besides,
+            fault_state_dir,
+            unfinished_drills,
             pools.traffic_to,
             pools.traffic_share,
             triggers.samples_needed,

@@ -8,6 +8,7 @@ from contract.layout import PROJECT, THINKING, imports_of, is_standard, relative
 
 PURE_NAMES = {
     "checks",
+    "drills",
     "durations",
     "gate",
     "journal",

@@ -156,7 +156,7 @@ class Redis:
     pid: int
 
     def client(self, **options: Any) -> redis.Redis:
-        return redis.Redis(port=self.port, password=self.password or None, socket_timeout=5, **options)
+        return redis.Redis(port=self.port, password=self.password or None, **{"socket_timeout": 5, **options})
 
 
 def valkey_binary() -> str:

@@ -337,7 +337,7 @@ def test_a_sealed_vault_refuses_a_start_and_leaves_the_running_alone(stack: Stac
 def test_operators_are_told_what_runs_and_whether_it_can_serve(ledger: Client) -> None:
     ready = ledger.get("/api/ready").json()
     assert ready["status"] == "ok"
-    assert set(ready["checks"]) == {"db", "redis", "vault", "migrations"}
+    assert set(ready["checks"]) == {"db", "redis", "vault", "objectstore", "migrations"}
     version = ledger.get("/api/version").json()
     assert (version["version"], version["host"], len(version["build"])) == ("1.0.0", "app1", 12)
     assert ledger.get("/health").json() == {"status": "ok"}

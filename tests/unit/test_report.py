@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cutover import report
 from cutover.report import for_html, for_markdown, refusal, show, summary, view
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,3 +159,21 @@ def test_the_view_has_everything_in_its_order() -> None:
     assert shown["commands"][0]["command"] == "alembic 'upgrade head'"
     assert shown["commands"][0]["lines"] == ["a", "... 7 lines ...", "z"]
     assert shown["recorded"][0]["body"] == ["{", '  "status": "ready"', "}"]
+
+
+def test_a_drill_is_shown_with_its_times_and_with_what_was_answered_meanwhile() -> None:
+    timeline = {"broken_at": "2026-01-31T12:00:03.000000Z", "undone_by": "the drill", "noticed_after_s": 0.4}
+    told = {"component": "drills", "subject": "redis_refused", "ok": True, "findings": []}
+    span = {"said": "503", "times": 9, "slowest_ms": 12, "from": "2026-01-31T12:00:03.4Z", "wrong": None}
+    records = [
+        {"kind": "verdict", "time": "2026-01-31T12:00:09Z", "data": {**told, **more}}
+        for more in (
+            {"subject": "redis_refused.broken.ready", "recorded": {"answers": [span]}},
+            {"recorded": {"about": "Redis refuses connections", "timeline": timeline}},
+        )
+    ]
+    [drill] = list(report._drills(records))
+    assert (drill["broken_at"], drill["seconds"]["noticed_after_s"]) == ("2026-01-31 12:00:03", "0.4 s")
+    assert drill["seconds"]["well_after_s"] == "-"
+    assert [(row["what"], row["said"], row["wrong"]) for row in drill["watched"]] == [("broken.ready", "503", "-")]
+    assert list(report._recorded(records)) == []

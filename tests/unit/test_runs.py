@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 from cutover.journal import Journal, JournalBroken, hold, is_held, read_journal
 from cutover.read_runs import past_runs, read_run
-from cutover.runs import PastRun, against_resuming, changed_inputs, last_cutover, last_durations, unfinished, verb_of
+from cutover.runs import (
+    PastRun,
+    against_resuming,
+    changed_inputs,
+    last_cutover,
+    last_durations,
+    open_drills,
+    unfinished,
+    verb_of,
+)
 
 CUTOVER, ROLLBACK = "20260131T120000Z-cutover-ab12", "20260131T130000Z-rollback-cd34"
 BEGUN, DONE = {"name": "migrate", "state": "begun"}, {"name": "migrate", "state": "done"}
@@ -191,3 +200,15 @@ def test_nothing_matters_any_more_before_a_cutover_that_came_to_its_end(journal:
     for name in ("20260131T110000Z-cutover-0000", "20260131T120000Z-cutover-0001", ROLLBACK):
         (environment / name).mkdir()
     assert [told.id for told in past_runs(environment)] == ["20260131T120000Z-cutover-0001", CUTOVER, ROLLBACK]
+
+
+def test_a_drill_that_was_begun_is_open_until_somebody_has_seen_that_all_is_well() -> None:
+    begun = {"drill": "redis_refused", "state": "begun", "fault": "f1", "host": "cache1", "run": "r1"}
+    killed = run(("drill", begun), name="20260131T120000Z-drills-ab12")
+    other = run(("drill", {**begun, "fault": "f2"}), ("drill", {**begun, "fault": "f2", "state": "recovered"}))
+    assert open_drills([killed, other]) == [begun]
+    assert not killed.is_settled
+    later = run(("drill", {**begun, "state": "recovered"}), name="20260131T130000Z-drills-cd34")
+    assert open_drills([killed, later]) == []
+    # What it leaves is not gone back from: a rollback has nothing to do with it.
+    assert unfinished([killed]) == []

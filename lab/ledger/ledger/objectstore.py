@@ -37,6 +37,10 @@ class ObjectStore:
         response.raise_for_status()
         return response.content
 
+    def has_bucket(self) -> bool:
+        """Whether the store lets us into the bucket; raises what requests raises when it does not answer."""
+        return self._send("HEAD", "").ok
+
     def _send(self, method: str, name: str, data: bytes = b"") -> requests.Response:
         path = quote(f"/{self.bucket}/{name}".rstrip("/"))
         headers = self._signed(method, path, data, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))

@@ -20,6 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from ledger.context import Context
+from ledger.objectstore import ObjectStore
 from ledger.settings import ROOT
 
 BUDGET_S = 0.8
@@ -70,13 +71,21 @@ async def check_vault(context: Context) -> str:
     return await asyncio.get_running_loop().run_in_executor(_vault_threads, _vault_state, context)
 
 
+async def check_objectstore(context: Context) -> str:
+    if not context.settings.objectstore_url:
+        return "not used"
+    return await asyncio.get_running_loop().run_in_executor(_objectstore_threads, _objectstore_state, context)
+
+
 CHECKS: dict[str, Check] = {
     "db": check_database,
     "redis": check_redis,
     "vault": check_vault,
+    "objectstore": check_objectstore,
     "migrations": check_migrations,
 }
 _vault_threads = ThreadPoolExecutor(4, thread_name_prefix="vault")
+_objectstore_threads = ThreadPoolExecutor(4, thread_name_prefix="objectstore")
 
 
 async def readiness(context: Context) -> dict[str, Any]:
@@ -115,3 +124,12 @@ def _vault_state(context: Context) -> str:
     if state.get("sealed", True):
         raise NotReady("sealed")
     return "unsealed"
+
+
+def _objectstore_state(context: Context) -> str:
+    settings, keys = context.settings, context.secrets["objectstore"]
+    bucket, login = settings.objectstore_bucket, (keys["access_key"], keys["secret_key"])
+    store = ObjectStore(settings.objectstore_url, bucket, *login, timeout_s=BUDGET_S)
+    if not store.has_bucket():
+        raise NotReady("refused us the bucket")
+    return "reachable"
