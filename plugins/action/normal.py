@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import runpy
 import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ansible.module_utils
+import ansible.modules
 from ansible import constants
 from ansible.module_utils import basic
 from ansible.module_utils.common.json import Direction, get_module_encoder
@@ -32,18 +32,24 @@ ansible.module_utils.__path__ += [
 
 # These fork, or have a say in the signals that end them: they get a process of their own, and all of it.
 APART = frozenset({"fault", "postgres_restore"})
+# Of Ansible's own, those that only look: at links, releases and backups.
+LOOKERS = frozenset({"find", "slurp", "stat"})
 PROFILE = "legacy"
 
 
-def ansibles_own() -> Any:
-    """The action that this one stands in for, by its file: while this one is loaded, its name leads here."""
-    loader = SourceFileLoader("ansibles_own_normal", str(Path(action.__file__).with_name("normal.py")))
+def load(path: Path, *, name: str) -> Any:
+    """What is in a Python file, as the module ``name``."""
+    loader = SourceFileLoader(name, str(path))
     module = module_from_spec(spec_from_loader(loader.name, loader))
     loader.exec_module(module)
-    return module.ActionModule
+    return module
 
 
-class ActionModule(ansibles_own()):  # type: ignore[misc]
+# By its file: while this one is loaded, the name of the action that it stands in for leads here.
+AnsiblesOwn: Any = load(Path(action.__file__).with_name("normal.py"), name="ansibles_own_normal").ActionModule
+
+
+class ActionModule(AnsiblesOwn):
     def _execute_module(
         self,
         module_name: str | None = None,
@@ -53,7 +59,7 @@ class ActionModule(ansibles_own()):  # type: ignore[misc]
         **options: Any,
     ) -> dict[str, Any]:
         name = module_name or self._task.action
-        path = self._module_of_the_project(name)
+        path = self._file_of(name)
         if path is None or not self._runs_here(task_vars or {}):
             return super()._execute_module(module_name, module_args, *args, task_vars=task_vars, **options)
         module_args = self._task.args if module_args is None else module_args
@@ -64,12 +70,13 @@ class ActionModule(ansibles_own()):  # type: ignore[misc]
         remove_internal_keys(result)
         return result
 
-    def _module_of_the_project(self, name: str) -> Path | None:
-        """Its file, when it is one of those that may run in the worker."""
+    def _file_of(self, name: str) -> Path | None:
+        """The module's file, when it is one of those that may run in the worker."""
         found = self._shared_loader_obj.module_loader.find_plugin_with_context(name, ".py")
         path = Path(found.plugin_resolved_path or "")
-        ours = str(path.parent) in constants.DEFAULT_MODULE_PATH
-        return path if ours and path.stem not in APART else None
+        if path.parent == Path(ansible.modules.__file__).parent:
+            return path if path.stem in LOOKERS else None
+        return path if str(path.parent) in constants.DEFAULT_MODULE_PATH and path.stem not in APART else None
 
     def _runs_here(self, task_vars: dict[str, Any]) -> bool:
         """Whether Ansible would run a module on this machine, as this user, in this interpreter and environment."""
@@ -95,5 +102,5 @@ def run_here(path: Path, args: dict[str, Any], *, directory: str) -> str:
     basic._ANSIBLE_PROFILE = PROFILE
     printed = io.StringIO()
     with contextlib.chdir(directory), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        runpy.run_path(str(path), run_name="__main__")
+        load(path, name="__main__")
     return printed.getvalue()

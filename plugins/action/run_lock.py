@@ -32,7 +32,7 @@ class ActionModule(ActionBase):
         settles = list(args.pop("settles", None) or ())
         args["owner"] = {key: str(run[key]) for key in ("id", "verb", "environment", "operator", "opened_at", "dir")}
         args["owner"]["controller"] = socket.gethostname()
-        done = self._execute_module(module_name="run_lock", module_args=args, task_vars=task_vars)
+        done = self._on_the_host(args, task_vars)
         holder = done.get("held_by")
         if done.get("failed") or done.get("unreachable") or not holder:
             return result | done
@@ -40,11 +40,20 @@ class ActionModule(ActionBase):
         if why_not:
             return result | {"failed": True, "changed": False, "msg": refused(holder, why_not), "held_by": holder}
         args["replaces"] = holder["id"]
-        done = self._execute_module(module_name="run_lock", module_args=args, task_vars=task_vars)
+        done = self._on_the_host(args, task_vars)
         if done.get("held_by"):
             reason = "it was quicker than this run"
             return result | {"failed": True, "changed": False, "msg": refused(done["held_by"], reason)}
         return result | done | {"lock": {"path": args["path"], "how": how, "from": holder}}
+
+    def _on_the_host(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """What the module of this name says, run as every module of the project is."""
+        normal = self._shared_loader_obj.action_loader.get(
+            "ansible.legacy.normal", task=self._task, connection=self._connection, play_context=self._play_context,
+            loader=self._loader, templar=self._templar, shared_loader_obj=self._shared_loader_obj,
+        )  # fmt: skip
+        done: dict[str, Any] = normal._execute_module(module_name="run_lock", module_args=args, task_vars=task_vars)
+        return done
 
     def _may_replace(self, holder: Mapping[str, Any], broken: str, settles: list[str]) -> tuple[str, str]:
         """How the lock comes into our hands, or why it must not."""

@@ -129,6 +129,20 @@ def test_a_module_runs_in_the_worker_where_it_would_run_on_this_machine_in_this_
     assert shown.count("in the worker") == 5
 
 
+def test_modules_of_ansible_that_only_look_run_there_too_and_no_others(play):
+    registered, shown = play(
+        {"ansible.builtin.stat": {"path": "."}},
+        {"ansible.builtin.find": {"paths": "."}},
+        {"ansible.builtin.file": {"path": ".", "state": "directory"}},
+        {"ansible.builtin.stat": {"path": "."}, "environment": {"PROBE_SET": "yes"}},
+    )
+
+    assert shown.count("in the worker") == 2
+    assert registered["0"]["stat"]["isdir"] is True
+    assert registered["0"]["stat"]["path"] == registered["3"]["stat"]["path"]
+    assert registered["0"].keys() == registered["3"].keys()
+
+
 def test_whatever_else_was_asked_for_is_done_as_ever(play):
     registered, shown = play(
         {"probe": {}, "environment": {"PROBE_SET": "yes"}},
