@@ -19,11 +19,11 @@ from typing import Any
 import ansible.module_utils
 import ansible.modules
 from ansible import constants
+from ansible.errors import AnsibleActionFail
 from ansible.module_utils import basic
-from ansible.module_utils.common.json import Direction, get_module_encoder
+from ansible.module_utils.common.json import Direction, get_module_decoder, get_module_encoder
 from ansible.plugins import action
 from ansible.utils.display import Display
-from ansible.vars.clean import remove_internal_keys
 
 # Ansible hands the project's module_utils to modules only; plugins have to look there themselves.
 ansible.module_utils.__path__ += [
@@ -65,10 +65,7 @@ class ActionModule(AnsiblesOwn):
         module_args = self._task.args if module_args is None else module_args
         self._update_module_args(name, module_args, task_vars)
         Display().vvv(f"Running {path} in the worker")
-        printed = run_here(path, module_args, directory=self._loader.get_basedir())
-        result = self._parse_returned_data({"rc": 0, "stdout": printed, "stderr": ""}, PROFILE)
-        remove_internal_keys(result)
-        return result
+        return run_here(path, module_args, directory=self._loader.get_basedir())
 
     def _file_of(self, name: str) -> Path | None:
         """The module's file, when it is one of those that may run in the worker."""
@@ -91,11 +88,11 @@ class ActionModule(AnsiblesOwn):
         )
 
 
-def run_here(path: Path, args: dict[str, Any], *, directory: str) -> str:
-    """What the module at ``path`` prints when it is called with ``args`` in ``directory``.
+def run_here(path: Path, args: dict[str, Any], *, directory: str) -> dict[str, Any]:
+    """What the module at ``path`` returns when it is called with ``args`` in ``directory``.
 
-    Arguments and result are serialised as on the way to another process: a module sees plain values. What it raises is
-    raised here, and becomes the failure of the task.
+    Arguments and result are serialised as on the way to another process and back: a module sees plain values. What it
+    raises is raised here, and becomes the failure of the task; so does an end without a result.
     """
     encoder = get_module_encoder(PROFILE, Direction.CONTROLLER_TO_MODULE)
     basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": args}, cls=encoder).encode()
@@ -103,4 +100,10 @@ def run_here(path: Path, args: dict[str, Any], *, directory: str) -> str:
     printed = io.StringIO()
     with contextlib.chdir(directory), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         load(path, name="__main__")
-    return printed.getvalue()
+    try:
+        result: dict[str, Any] = json.loads(
+            printed.getvalue(), cls=get_module_decoder(PROFILE, Direction.MODULE_TO_CONTROLLER)
+        )
+    except ValueError as strange:
+        raise AnsibleActionFail(f"The module {path.stem} ended without a result: {strange}") from strange
+    return result

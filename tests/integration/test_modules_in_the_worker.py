@@ -188,6 +188,7 @@ def test_a_module_that_fails_raises_or_says_nothing_has_failed(play):
     assert registered["0"]["msg"] == "it is not as it should be"
     assert registered["0"]["seen"] == 7
     assert "nobody expected this" in registered["1"]["msg"]
+    assert "probe ended without a result" in registered["2"]["msg"]
     assert "no_such_option" in registered["3"]["msg"]
 
 
