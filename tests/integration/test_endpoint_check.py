@@ -465,6 +465,16 @@ def test_an_endpoint_that_never_gets_good_is_judged_by_its_last_answer(run_modul
     assert 5 < observed["asked"] < 15
 
 
+def test_an_endpoint_that_gets_good_too_late_to_be_so_in_a_row_is_not_good_yet(run_module: RunModule) -> None:
+    with web.serving({"/": answers_in_turn(503, 503, 200)}) as server:
+        target = {"name": "page", "address": f"{server.address}/"}
+        # Asked five times at most, and on a machine that is busy three: what comes last is good.
+        expected = {"status": 200, "wait_s": 1.0, "every_s": 0.3, "consecutive": 4}
+        result = run_module(endpoint_check, targets=[target], expected=expected, report_only=True)
+    assert red(result) == ["consecutive"]
+    assert findings(result)["consecutive"]["observed"]["good_in_a_row"] in (1, 2, 3)
+
+
 def test_an_endpoint_that_is_good_only_now_and_then_is_not_good(run_module: RunModule) -> None:
     with web.serving({"/": answers_in_turn(*[503, 200] * 500)}) as server:
         target = {"name": "page", "address": f"{server.address}/"}
