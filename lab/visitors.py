@@ -5,7 +5,8 @@
 
 Every tenth request writes (with an Idempotency-Key of its own), three of ten read as a known user, the others ask only
 whether the service is there. Every third uses a connection of its own, the others keep theirs alive. Counting begins
-with the first good answer. The report is replaced whole, every second and at the end. SIGTERM ends the visit.
+with the first good answer. The report is replaced whole, every second and at the end; for each second of the last half
+hour it holds a sample, as visitors_check asks for. SIGTERM ends the visit.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ import requests
 
 VISITORS = 8
 TIMEOUT_S = 10
+SAMPLES = 1800
+NOTHING_YET = {"sent": 0, "failed": 0, "slowest_ms": 0.0}
 BATCH = "BATCH-2026-02-0012"
 READS = (f"/api/v1/batches?code={BATCH}", "/api/v1/requests?limit=5", "/api/v1/kpi/daily")
 
 
 @dataclass
 class Tally:
-    """What became of the requests. Percentiles are over the last 10,000, ``max`` is over all."""
+    """What became of the requests. Percentiles are over the last 10,000, ``max`` over all, a sample is of a second."""
 
     beneficiary: str
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -43,6 +46,8 @@ class Tally:
     slowest_ms: float = 0
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
     failures: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=20))
+    samples: deque[dict[str, float]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    sample: dict[str, float] = field(default_factory=lambda: dict(NOTHING_YET))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, method: str, path: str, took_ms: float, answer: requests.Response | Exception) -> None:
@@ -52,6 +57,9 @@ class Tally:
             self.outcomes[outcome] += 1
             self.latencies.append(took_ms)
             self.slowest_ms = max(self.slowest_ms, took_ms)
+            self.sample["sent"] += 1
+            self.sample["failed"] += outcome != "2xx"
+            self.sample["slowest_ms"] = max(self.sample["slowest_ms"], round(took_ms, 1))
             if answered:
                 self.by_version[answer.headers.get("X-Release", "unknown")] += 1
             if outcome == "2xx":
@@ -60,6 +68,11 @@ class Tally:
             what = str(answer.status_code) if answered else type(answer).__name__
             failure = {"at": datetime.now(UTC).isoformat(), "request": f"{method} {path}", "outcome": what}
             self.failures.append({**failure, "took_ms": round(took_ms)})
+
+    def end_sample(self) -> None:
+        with self.lock:
+            self.samples.append({"at": round(time.time(), 3), **self.sample})
+            self.sample = dict(NOTHING_YET)
 
     def report(self) -> dict[str, Any]:
         with self.lock:
@@ -79,6 +92,7 @@ class Tally:
                 "beneficiary": self.beneficiary,
                 "latency_ms": {**share, "max": round(self.slowest_ms, 1)},
                 "by_version": dict(self.by_version),
+                "samples": list(self.samples),
             }
 
 
@@ -151,7 +165,7 @@ class Visit:
 
     def write_report(self, path: Path) -> None:
         unfinished = path.with_name(f".{path.name}.new")
-        unfinished.write_text(json.dumps(self.tally.report(), indent=1) + "\n")
+        unfinished.write_text(json.dumps(self.tally.report()) + "\n")
         unfinished.replace(path)
 
 
@@ -175,6 +189,7 @@ def main() -> None:
     for visitor in visitors:
         visitor.start()
     while not visit.stopping.wait(1):
+        visit.tally.end_sample()
         visit.write_report(arguments.report)
     for visitor in visitors:
         visitor.join()

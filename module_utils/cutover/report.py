@@ -30,6 +30,7 @@ Record = Mapping[str, Any]
 
 # The gate that decides, after going back, whether everything is as the run found it.
 BACK = "back"
+VISITORS = "visitors"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ def summary(
         lines += [*_blocker_lines(blocker), Line("")]
     for waived in closed["waived"] if closed else []:
         lines += _field("waived", f"{_name(waived)} until {waived['waiver']['expires']}, {waived['waiver']['ticket']}")
+    for seen in _visitors(run.records if run else ()):
+        lines += _field(
+            "visitors",
+            f"{seen['subject']}: {seen['sent']} requests, {seen['failed']} failed, slowest {seen['slowest']}",
+        )
     directory = _nearest(str(opened["dir"]), cwd)
     lines += _field("evidence", f"{directory}/{_best_file(closed, run)}")
     for next_step in _next_steps(opened, go, run, cwd):
@@ -258,6 +264,7 @@ def view(manifest: Mapping[str, Any], decision: Mapping[str, Any], records: Sequ
         "fired": [{key: show(fired.get(key)) for key in ("trigger", "gate", "what", "expected", "observed", "error")}
                   for fired in _fired(decision)],
         "drills": drills,
+        "visitors": list(_visitors(records)),
         "components": _components(records),
         "commands": [_command(record) for record in records if record["kind"] == "command"],
         "recorded": list(_recorded(records)),
@@ -350,6 +357,25 @@ def _watched(watched: Mapping[str, Any], drill: Mapping[str, Any]) -> Iterator[d
         }
 
 
+def _visitors(records: Sequence[Record]) -> Iterator[dict[str, str]]:
+    """What each of those who count visitors' requests said last."""
+    counted = {
+        record["data"].get("subject"): record
+        for record in records
+        if record["kind"] == "verdict" and record["data"].get("component") == VISITORS and _kept(record)
+    }
+    for subject, record in counted.items():
+        kept = record["data"]["recorded"]
+        slowest = kept.get("slowest_ms")
+        yield {
+            "subject": show(subject),
+            "until": _moment(record["time"]),
+            "sent": show(kept.get("sent")),
+            "failed": show(kept.get("failed")),
+            "slowest": f"{slowest:.0f} ms" if isinstance(slowest, (int, float)) else show(slowest),
+        }
+
+
 def _s(seconds: Any) -> str:
     return f"{seconds:.1f} s" if isinstance(seconds, (int, float)) else "-"
 
@@ -383,8 +409,9 @@ def _recorded(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
     """What is kept whole, such as the answer of a ready or version endpoint."""
     for record in records:
         kept = record["data"].get("recorded")
-        # What drills have kept has its own place.
-        if record["kind"] == "verdict" and isinstance(kept, Mapping) and not {"timeline", "answers"} & set(kept):
+        # What drills and visitors have kept has its own place.
+        elsewhere = isinstance(kept, Mapping) and {"timeline", "answers", "sent"} & set(kept)
+        if record["kind"] == "verdict" and isinstance(kept, Mapping) and not elsewhere:
             headers = kept.get("headers")
             body = kept.get("body")
             yield {

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from .checks import Check, ExpectationError, judge
@@ -23,6 +24,7 @@ def verify_targets(
     reachable_remedy: str,
     record: Callable[[Seen], Mapping[str, Any] | None] | None = None,
     wait_s: Callable[[Options], float] = lambda target: 0.0,
+    blocking: bool = True,
 ) -> list[Verdict]:
     """One verdict for each of ``params["targets"]``, in their order.
 
@@ -30,7 +32,7 @@ def verify_targets(
     all that is expected of it. ``checks_for(expected)`` lists what the expectation implies: it is asked for all
     targets before any is looked at, so that a wrong inventory is refused before anything is done.
     ``record(observation)`` names what is kept whole as evidence. ``wait_s(target)`` are the seconds, on top of the
-    time limits, for which a target may be waited for.
+    time limits, for which a target may be waited for. Where it is not ``blocking``, findings are told, and no more.
 
     Raises ``ExpectationError`` for no targets, two of the same name, no workers, or an expectation that implies no
     check.
@@ -46,13 +48,14 @@ def verify_targets(
     for target, outcome in zip(targets, look_at_all(targets, look, limits=limits, wait_s=wait_s), strict=True):
         observation = outcome.observation
         keep = record(observation) if record and not isinstance(observation, Exception) else None
+        findings = judge(checks[target["name"]], observation, reachable_remedy=reachable_remedy)
         verdicts.append(
             Verdict(
                 component=component,
                 subject=target["name"],
                 address=str(target.get("address") or target["name"]),
                 took_ms=outcome.took_ms,
-                findings=judge(checks[target["name"]], observation, reachable_remedy=reachable_remedy),
+                findings=findings if blocking else tuple(replace(each, blocking=False) for each in findings),
                 recorded=keep,
             )
         )

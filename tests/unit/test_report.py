@@ -7,6 +7,7 @@ from typing import Any
 
 from cutover import report
 from cutover.report import for_html, for_markdown, refusal, show, summary, view
+from cutover.runs import PastRun
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +42,27 @@ def test_go_is_said_with_the_releases_and_where_the_evidence_lies() -> None:
     assert "\nGO  cutover of staging, 1.0.0 -> 1.1.0  (run 20260131T120000Z-cutover-ab12)\n" in text
     assert "0 blocking findings, 29 of 30 checks passed, 3 verdicts" in text
     assert "evidence  staging/run/report.html" in text
+
+
+def counted(subject: str, at: str, **kept: Any) -> dict[str, Any]:
+    verdict = {"component": "visitors", "subject": subject, "ok": True, "findings": [], "recorded": kept}
+    return {"kind": "verdict", "seq": 1, "time": at, "data": verdict}
+
+
+def test_what_visitors_saw_last_is_said_in_a_line_and_has_its_place_on_the_page() -> None:
+    records = [
+        counted("load", "2026-01-31T12:01:00Z", sent=900, failed=0, slowest_ms=40.2, samples=20),
+        counted("load", "2026-01-31T12:02:00Z", sent=3410, failed=2, slowest_ms=378.7, samples=68),
+    ]
+    run = PastRun(id=OPENED["id"], directory="/srv/a/staging/run", verb="cutover", records=records)
+    text = "\n".join(line.text for line in summary(OPENED, decision(), [], None, run=run, cwd="/srv/a"))
+    seen = view({}, decision(), records)
+
+    assert "\nvisitors  load: 3410 requests, 2 failed, slowest 379 ms\n" in text
+    assert seen["visitors"] == [
+        {"subject": "load", "until": "2026-01-31 12:02:00", "sent": "3410", "failed": "2", "slowest": "379 ms"}
+    ]
+    assert seen["recorded"] == []
 
 
 def test_no_go_names_every_finding_with_both_sides_and_the_remedy() -> None:
