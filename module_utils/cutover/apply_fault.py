@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .apply_supervisor import ALREADY_STARTED, NOT_RUNNING
 from .command import CannotRun, Command, environment_of, explain, masker_for, run
 from .drills import BY_ITSELF
 from .keeper import Fault, FaultError, Memory
@@ -34,8 +35,6 @@ RESTART_S = 5.0
 ENDING_S = 10.0
 # Looked up before any keeper starts.
 _LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None, use_errno=True), 1
-# supervisord's own numbers (supervisor.xmlrpc.Faults).
-ALREADY_STARTED, NOT_RUNNING = 60, 70
 
 
 # Makes the declared fault. With the memory of one that was caused before, it is only there to be undone; without any,

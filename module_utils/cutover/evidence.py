@@ -165,7 +165,7 @@ def _unreached(result: Mapping[str, Any], task: Task) -> Iterator[Entry]:
 
 
 def _message(result: Mapping[str, Any]) -> str:
-    for key in ("msg", "message", "censored", "module_stderr", "stderr", "reason", "exception"):
+    for key in ("msg", "message", "censored", "module_stderr", "stderr", "stdout", "reason", "exception"):
         if text := str(result.get(key) or "").strip():
             return text[:LONGEST_MESSAGE]
     return "no reason was given"

@@ -69,10 +69,11 @@ def supervisor_processes(answer: Sequence[Mapping[str, Any]], names: Sequence[st
 
     A name is a program's, ``group:program``, or that of a group: then all of the group count as one. Source: http://supervisord.org/api.html#process-control
     """
-    return {name: _together([_supervised(info) for info in answer if _is_named(info, name)]) for name in names}
+    return {name: _together([_supervised(info) for info in answer if is_named(info, name)]) for name in names}
 
 
-def _is_named(info: Mapping[str, Any], name: str) -> bool:
+def is_named(info: Mapping[str, Any], name: str) -> bool:
+    """Whether a process is meant by a name: its own, its group's, or both with a colon between them."""
     group, program = info["group"], info["name"]
     return name in (program, f"{group}:{program}", group, f"{group}:*")
 
