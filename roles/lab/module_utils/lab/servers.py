@@ -26,6 +26,7 @@ from .trouble import Trouble
 PATIENCE_S = 20.0
 APP_PATIENCE_S = 15.0
 HANGS_AFTER_S = 4.0
+APPLICATION_NEEDS = frozenset({"postgres", "redis", "openbao", "objectstore"})
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,8 @@ def bring_up(stack: Stack, contents: Contents, restart: Sequence[str] = ()) -> l
     processes.end(_orphans(stack))
     _side_by_side([partial(_ensure_manager, manager.path) for manager in stack.supervisors.values()])
     tasks = (partial(_postgres, stack, contents), partial(_openbao, stack, contents), partial(_others, stack))
-    changed = _side_by_side(tasks)
-    return sorted({name for names in [*changed, _apps(stack)] for name in names})
+    servers = {name for names in _side_by_side(tasks) for name in names}
+    return sorted(servers.union(_apps(stack, servers_were_down=bool(servers & APPLICATION_NEEDS))))
 
 
 def take_down(stack: Stack) -> list[str]:
@@ -258,10 +259,14 @@ def _others(stack: Stack) -> list[str]:
     return [*(name for names in changed for name in names), *extras]
 
 
-def _apps(stack: Stack) -> list[str]:
+def _apps(stack: Stack, *, servers_were_down: bool) -> list[str]:
+    """Start what should run. What has lived without its servers has logged it, and is started anew with a clean log."""
     changed = []
     for host in stack.app_hosts:
-        for program in _wanted(stack, host):
+        again = host.supervisor.running() if servers_were_down else []
+        wanted = [*again, *_wanted(stack, host)]
+        host.supervisor.stop(again)
+        for program in wanted:
             if host.supervisor.start(program):
                 changed.append(f"{program} on {host.name}")
         if f"web on {host.name}" in changed:
