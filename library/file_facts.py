@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: file_facts
 short_description: Take the facts of environment files and of folders
 description:
-  - Of an environment file, the names of its variables and a fingerprint of each value; of a folder, the checksum of
+  - Of an environment file, the names of its variables and a fingerprint of each value; of a folder, a fingerprint of
     every file. Owner, mode, and where a link leads.
   - What is not there is a fact as well. What is there and cannot be read is not.
   - Judges nothing. What is taken here is compared with what was taken when a run was signed off.
@@ -36,7 +36,7 @@ options:
         type: list
         elements: str
       max_files:
-        description: Of more files than this, one checksum for each folder at the top.
+        description: Of more files than this, one for each folder at the top.
         type: int
         default: 2000
   component:
@@ -46,7 +46,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Take the checksums of the release
+- name: Take fingerprints of the release
   file_facts:
     component: release
     targets:
@@ -66,7 +66,7 @@ observations:
       address: web1
       took_ms: 12
       facts:
-        - {key: file.bin/web, value: sha256 0a1b2c3d4e5f6071 executable}
+        - {key: file.bin/web, value: fingerprint 0a1b2c3d4e5f6071 executable}
       unseen: []
 """
 

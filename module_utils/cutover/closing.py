@@ -38,6 +38,7 @@ def close_run(
     ).to_dict()  # fmt: skip
     whole = decision | {
         "verb": run["verb"], "environment": run["environment"], "context": plain(context),
+        "required_gates": list(required_gates),
         "gates": [_gate(record["data"]) for record in records if record["kind"] == "decision"],
         "steps": [record["data"] for record in records if record["kind"] == "step"],
         "evidence": _evidence(directory, records), "dir": str(directory),

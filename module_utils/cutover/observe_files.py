@@ -32,7 +32,8 @@ def look_at_files(fingerprint: Fingerprint, target: Options, deadline: Deadline)
     try:
         if not path.exists():
             return Seen(facts={"place": ABSENT})
-        facts = _variables(path, fingerprint) if target["kind"] == "variables" else _tree(path, target, deadline)
+        variables = target["kind"] == "variables"
+        facts = _variables(path, fingerprint) if variables else _tree(path, fingerprint, target, deadline)
     except OSError as reason:
         raise CannotObserve(f"{reason.filename or path} cannot be read: {reason.strerror}") from reason
     except EnvFileError as reason:
@@ -59,13 +60,13 @@ def _variables(path: Path, fingerprint: Fingerprint) -> dict[str, Any]:
     return {f"variable.{name}": fingerprint(value) for name, value in read_env_file(str(path)).items()}
 
 
-def _tree(path: Path, target: Options, deadline: Deadline) -> dict[str, Any]:
-    """Each file's checksum; of more files than ``max_files``, one for each folder at the top."""
+def _tree(path: Path, fingerprint: Fingerprint, target: Options, deadline: Deadline) -> dict[str, Any]:
+    """A fingerprint of each file, which may be a short secret; of more than ``max_files``, one for each top folder."""
     excluded = (*MADE_BY_RUNNING, *(target.get("exclude") or ()))
     facts: dict[str, Any] = {}
     for file in _files(path, excluded):
         deadline.left_s()
-        facts[f"file.{file.relative_to(path)}"] = _file(file)
+        facts[f"file.{file.relative_to(path)}"] = _file(file, fingerprint)
     return facts if len(facts) <= target["max_files"] else _folded(facts)
 
 
@@ -79,13 +80,15 @@ def _files(folder: Path, excluded: tuple[str, ...]) -> Iterator[Path]:
             yield entry
 
 
-def _file(path: Path) -> str:
+def _file(path: Path, fingerprint: Fingerprint) -> str:
     if path.is_symlink():
         return f"link to {os.readlink(path)}"
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         return "no regular file"
-    return f"{checksum(path.read_bytes())}{' executable' if status.st_mode & 0o100 else ''}"
+    # Bytes that are no UTF-8 come through one by one.
+    content = path.read_bytes().decode("utf-8", "surrogateescape")
+    return f"{fingerprint(content)}{' executable' if status.st_mode & 0o100 else ''}"
 
 
 def _folded(facts: Mapping[str, str]) -> dict[str, Any]:

@@ -118,7 +118,8 @@ def _follow(where: Path, decision: Mapping[str, Any], records: Sequence[Record])
 
 
 def _concluded(run: str, decision: Mapping[str, Any], records: Sequence[Record]) -> Decision:
-    gates = [str(gate["gate"]) for gate in decision.get("gates") or ()]
+    # Of a run that was made before decisions named what was required of it, those that it had count.
+    gates = [*decision.get("required_gates", ()), *(str(gate["gate"]) for gate in decision.get("gates") or ())]
     try:
         decided_at = datetime.fromisoformat(str(decision.get("decided_at")))
     except ValueError as fault:

@@ -35,12 +35,20 @@ def signable(directory: Path, run: str) -> Proven:
         proven = prove(directory / run)
     except Unproven as reason:
         raise Refused(f"Not signed off: {reason}.") from reason
+    _of_this_environment(proven, directory)
     if proven.decision.get("verdict") != GO:
         count = len(proven.decision.get("blocking") or ())
         raise Refused(f"Not signed off: run {run} is a NO-GO with {count} blocking findings.")
     if proven.manifest.get("check_mode"):
         raise Refused(f"Not signed off: run {run} was played in check mode, so it is a rehearsal.")
     return proven
+
+
+def _of_this_environment(proven: Proven, directory: Path) -> None:
+    """A run that was copied here from another environment proves nothing of this one."""
+    told = {str(side.get("environment")) for side in (proven.manifest, proven.decision)}
+    if told != {directory.name}:
+        raise Refused(f"Not signed off: run {proven.id} is of {', '.join(sorted(told))}, and not of {directory.name}.")
 
 
 def statement(proven: Proven, *, role: str, approver: str, reason: str) -> dict[str, Any]:

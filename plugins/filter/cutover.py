@@ -35,6 +35,12 @@ def environment_lines(variables: Mapping[str, Any]) -> str:
     return "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in sorted(variables.items()))
 
 
+def unit_word(text: str) -> str:
+    """A word of a unit file of systemd, whatever is in it; see systemd.syntax(7) and "specifiers" in systemd.unit(5)."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"' if re.search(r"[\s\"\\']", text) else escaped
+
+
 def each_with(items: Sequence[Mapping[str, Any]], more: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each mapping with the same entries added."""
     return [{**item, **more} for item in items]
@@ -190,6 +196,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         functions = (
             environment_lines,
+            unit_word,
             each_with,
             steps_ahead,
             ways_back,

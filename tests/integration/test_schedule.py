@@ -44,7 +44,7 @@ class Machine:
         for name in ("programs", "units", "cron.d", "output", "artifacts", "project/playbooks"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / "project" / "playbooks" / "nightly.yml").write_text(NIGHTLY)
-        temporary = f"local_tmp = {folder}/tmp\nremote_tmp = {folder}/tmp\n"
+        temporary = f"local_tmp = {folder.parent}/tmp\nremote_tmp = {folder.parent}/tmp\n"
         (folder / "project" / "ansible.cfg").write_text(f"[defaults]\n{temporary}")
         hosts = {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}
         variables = {"run_environment": "staging"}
@@ -145,6 +145,26 @@ def test_removing_takes_all_away_but_the_output(tmp_path: Path) -> None:
     assert "not installed" in machine.play("show").stdout
 
 
+AWKWARD = "50% of it"
+
+
+def as_cron_reads(line: str) -> str:
+    """The command of a line as cron gives it to the shell: what follows a bare % would be its input; crontab(5)."""
+    command = line.split(" ", 6)[6]
+    assert "%" not in command.replace("\\%", "")
+    return command.replace("\\%", "%")
+
+
+def test_cron_runs_a_program_whose_path_has_spaces_and_percent_signs(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / AWKWARD)
+    assert machine.play("install").returncode == 0
+    line = (machine.folder / "cron.d" / "cutover-staging-nightly").read_text().splitlines()[-1]
+    ended = subprocess.run(["/bin/sh", "-c", as_cron_reads(line)], env={"HOME": "/", "PATH": "/usr/bin:/bin"}, cwd="/",
+                           stdin=subprocess.DEVNULL, timeout=300, check=False)  # fmt: skip
+    assert ended.returncode == 0
+    assert "told by the inventory's" in machine.outputs()[-1]
+
+
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
 
 
@@ -162,6 +182,15 @@ def test_systemd_gets_a_hardened_service_and_a_timer_that_it_takes(tmp_path: Pat
     assert "Persistent=true" in timer
     # The delay is systemd's: the program has none of its own.
     assert "sleep" not in machine.program.read_text()
+
+
+@needs_systemd
+def test_systemd_takes_a_program_whose_path_has_spaces_and_percent_signs(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / AWKWARD)
+    installed = machine.play("install", "systemd")
+    assert installed.returncode == 0, installed.stdout
+    service = (machine.folder / "units" / "cutover-staging-nightly.service").read_text()
+    assert f'ExecStart="{str(machine.program).replace("%", "%%")}"\n' in service
 
 
 @needs_systemd

@@ -218,3 +218,18 @@ def test_pools_are_refused_in_words_too() -> None:
         FILTERS["traffic_to"]({"blue": ["blue1"]}, "red")
     with pytest.raises(AnsibleFilterError, match="traffic_share: a share is 1 to 99 percent"):
         FILTERS["traffic_share"]({"a": ["a1"], "b": ["b1"]}, serving="a", to="b", percent=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        pytest.param("/etc/cutover/run", "/etc/cutover/run", id="as it is"),
+        pytest.param("/srv/50%", "/srv/50%%", id="a percent sign begins a specifier"),
+        pytest.param("/srv/a b", '"/srv/a b"', id="a space ends a word"),
+        pytest.param('/srv/"a"', '"/srv/\\"a\\""', id="a quotation mark"),
+        pytest.param("/srv/it's", '"/srv/it\'s"', id="an apostrophe"),
+        pytest.param("/srv/a\\b", '"/srv/a\\\\b"', id="a backslash"),
+    ],
+)
+def test_a_word_of_a_unit_file_is_what_systemd_reads_back(text: str, word: str) -> None:
+    assert FILTERS["unit_word"](text) == word

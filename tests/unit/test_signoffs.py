@@ -23,11 +23,20 @@ SAYS = {"role": "release manager", "approver": "Jane Doe", "reason": "all checks
 Tamper = Callable[[Path], object]
 
 
-def make_run(directory: Path, run: str = RUN, *, status: str = "pass", check_mode: bool = False) -> Path:
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """The directory of the environment `lab`."""
+    (tmp_path / "lab").mkdir()
+    return tmp_path / "lab"
+
+
+def make_run(
+    directory: Path, run: str = RUN, *, status: str = "pass", check_mode: bool = False, required: str = "readiness"
+) -> Path:
     """A run as `run_open`, the callback, `gate` and `run_close` leave it behind."""
     where = directory / run
     (where / "gates").mkdir(parents=True)
-    manifest = canonical({"id": run, "check_mode": check_mode, "project": {"git_sha": "abc"}}) + "\n"
+    manifest = canonical({"id": run, "environment": "lab", "check_mode": check_mode, "project": {"git_sha": "abc"}}) + "\n"
     (where / "manifest.json").write_text(manifest)
     journal = Journal(path=where / "journal.jsonl", run=run, clock=lambda: NOON)
     finding = {"check": "version", "status": status, "blocking": True, "expected": "7", "observed": "7"}
@@ -41,6 +50,7 @@ def make_run(directory: Path, run: str = RUN, *, status: str = "pass", check_mod
     files = {name: digest((where / name).read_bytes()) for name in ("manifest.json", "gates/gate-readiness.json")}
     evidence = {"head": journal.head, "records": len(records), "files": files}
     final |= {"verb": "readiness", "environment": "lab", "gates": [{"gate": "readiness"}], "evidence": evidence}
+    final |= {"required_gates": [required]}
     (where / "decision.json").write_text(json.dumps(final, indent=2, sort_keys=True) + "\n")
     journal.append("closed", {"verdict": final["verdict"], "sha256": digest((where / "decision.json").read_bytes())})
     return where
@@ -113,6 +123,19 @@ def test_a_rehearsal_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_id_leads_nowhere(tmp_path: Path, run: str) -> None:
     with pytest.raises(Refused, match="no id"):
         signable(tmp_path, run)
+
+
+def test_a_run_that_was_copied_from_another_environment_is_refused(tmp_path: Path) -> None:
+    production = tmp_path.parent / "production"
+    shutil.copytree(make_run(tmp_path), production / RUN)
+    with pytest.raises(Refused, match="is of lab, and not of production"):
+        signable(production, RUN)
+
+
+def test_a_go_without_a_gate_that_was_required_of_it_is_refused(tmp_path: Path) -> None:
+    make_run(tmp_path, required="release")
+    with pytest.raises(Refused, match="its records say no-go: run/gates gate release"):
+        signable(tmp_path, RUN)
 
 
 def written_anew(where: Path) -> None:
