@@ -211,8 +211,11 @@ def drop_own(admin: Connection, name: str) -> None:
     own = found.place.mark if found else None
     if found is None or own is None or own.stage is Stage.KEPT or own.restored_oid != found.oid:
         raise CannotRestore(f"{name!r} is not dropped: it is no database that this module has made and not swapped in")
-    # What an earlier call has left behind may still write into it.
-    admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    try:
+        # What an earlier call has left behind may still write into it.
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    except psycopg.Error as reason:
+        raise CannotRestore(f"{name!r} is not dropped: {in_words(reason)}") from None
 
 
 def must_be_there(admin: Connection, name: str) -> Database:

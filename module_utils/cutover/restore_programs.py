@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from .backup import connection_string, program
-from .command import CannotRun, Command, Ran, explain, masker_for, record, run
+from .command import CannotRun, Command, Ran, explain, masker_for, record, run, shown
 from .restore import CannotRestore, TableName, rows_in_script
 
 MAX_SAID_BYTES = 64 * 1024
+COMPLAINT_LINES = 3
 
 
 @dataclass(kw_only=True)
@@ -47,11 +48,15 @@ class Programs:
         self._must_succeed(self._command("pg_restore", *options, secret=True))
 
     def amcheck(self, database: Mapping[str, Any]) -> tuple[bool, str]:
-        """Whether ``pg_amcheck`` finds nothing wrong, and its words; raises ``CannotRun`` where there is none."""
+        """Whether ``pg_amcheck`` finds nothing wrong, and its complaint; raises ``CannotRun`` where there is none."""
         command = self._command("pg_amcheck", "--no-password", connection_string(database), secret=True)
         ran = run(command)
         self._note(command, ran)
-        return not (ran.timed_out or ran.exit_code), explain(command, ran, masker_for(command, self.secrets))
+        masker = masker_for(command, self.secrets)
+        # Of each thing that is wrong it says first which it is.
+        complaint = " ".join(line.strip() for line in shown(ran.first_lines, masker)[:COMPLAINT_LINES])
+        how = explain(command, ran, masker) if ran.timed_out or not complaint else complaint
+        return not (ran.timed_out or ran.exit_code), how
 
     def _command(self, name: str, *options: str, secret: bool = False, keep_stdout: bool = False) -> Command:
         environment = {"PGPASSWORD": self.password} if secret and self.password else {}

@@ -528,6 +528,16 @@ def test_pg_amcheck_is_asked_where_the_database_has_its_extension(shop: Shop, tm
     assert Path(result["commands"][-1]["argv"][0]).name == "pg_amcheck"
 
 
+def test_a_restored_database_with_an_index_out_of_order_is_red_and_not_swapped_in(shop: Shop, tmp_path: Path) -> None:
+    shop.run("CREATE EXTENSION amcheck", *servers.INDEX_OUT_OF_ORDER)
+    shop.dump = tmp_path / "out-of-order.dump"
+    shop.back_up()
+    result = shop.restore()
+    assert red(result) == ["restore.amcheck"]
+    assert "item order invariant violated" in str(findings(result)["restore.amcheck"]["observed"])
+    assert result["failed"]
+
+
 @pytest.mark.parametrize(
     ("user", "grants", "words"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import restore_check
 import servers
 from ansible.module_utils.cutover import apply_database, observe_restore
-from ansible.module_utils.cutover.restore import CannotRestore, Mark, Stage
+from ansible.module_utils.cutover.restore import Mark, Stage
 from findings import findings, green, red
 
 RunModule = Callable[..., dict[str, Any]]
@@ -186,17 +187,35 @@ def test_the_scratch_of_a_killed_trial_is_dropped_by_the_next_and_no_other(
     assert shop.databases() == [shop.name, f"{shop.name}_restored_2", f"{shop.name}_scratch_3"]
 
 
-def test_a_scratch_that_cannot_be_dropped_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(admin: Any, name: str) -> None:
-        raise CannotRestore(f"{name} is held by somebody")
+def test_a_scratch_that_cannot_be_dropped_is_told_and_what_was_seen_in_it_counts(
+    shop: Shop, server: servers.Postgres
+) -> None:
+    def hold() -> None:
+        """Somebody takes the scratch for a template as soon as it is there: then nobody may drop it."""
+        servers.wait_until(lambda: scratches(shop), what="a scratch")
+        server.run(f"ALTER DATABASE {scratches(shop)[0]} IS_TEMPLATE true")
 
-    monkeypatch.setattr(observe_restore, "drop_own", refuse)
-    result = shop.try_out()
-    assert red(result) == ["restore.left_behind", "restore.rows"]
-    assert "is held by somebody" in findings(result)["restore.rows"]["cause"]
-    assert findings(result)["restore.left_behind"]["observed"] == [
-        name for name in shop.databases() if "scratch" in name
-    ]
+    somebody = threading.Thread(target=hold)
+    somebody.start()
+    result = shop.try_out(expected={"min_tables": 2})
+    somebody.join()
+    assert red(result) == ["restore.left_behind"]
+    assert findings(result)["restore.left_behind"]["observed"] == scratches(shop) != []
+    server.run(f"ALTER DATABASE {scratches(shop)[0]} IS_TEMPLATE false")
+    assert red(shop.try_out()) == []
+    assert scratches(shop) == []
+
+
+def scratches(shop: Shop) -> list[str]:
+    return [name for name in shop.databases() if "scratch" in name]
+
+
+def test_an_index_that_is_not_in_its_order_is_red(shop: Shop) -> None:
+    shop.run(*servers.INDEX_OUT_OF_ORDER)
+    shop.back_up("2026-2")
+    result = shop.try_out(expected={"amcheck": True, "min_tables": 3})
+    assert red(result) == ["restore.amcheck"]
+    assert "item order invariant violated" in findings(result)["restore.amcheck"]["observed"]
 
 
 def test_missing_rights_are_said_in_the_servers_words(shop: Shop) -> None:

@@ -36,7 +36,9 @@ def make_run(
     """A run as `run_open`, the callback, `gate` and `run_close` leave it behind."""
     where = directory / run
     (where / "gates").mkdir(parents=True)
-    manifest = canonical({"id": run, "environment": "lab", "check_mode": check_mode, "project": {"git_sha": "abc"}}) + "\n"
+    manifest = (
+        canonical({"id": run, "environment": "lab", "check_mode": check_mode, "project": {"git_sha": "abc"}}) + "\n"
+    )
     (where / "manifest.json").write_text(manifest)
     journal = Journal(path=where / "journal.jsonl", run=run, clock=lambda: NOON)
     finding = {"check": "version", "status": status, "blocking": True, "expected": "7", "observed": "7"}
