@@ -127,7 +127,7 @@ class _Past:
 
     def _way_back(self, run: PastRun) -> Past | None:
         """Of a run that went back wholly: from its decision to go back until all of it was judged."""
-        if run.manifest.get("check_mode"):
+        if run.is_rehearsal:
             return None
         begun = [r for r in run.records if r["kind"] == "step" and r["data"].get("name") == GO_BACK]
         ended = [r for r in run.records if r["kind"] == "decision" and r["data"].get("gate") == BACK]

@@ -43,7 +43,9 @@ class PastRun:
 
     @property
     def steps(self) -> dict[str, str]:
-        """Each step that was begun, in that order, and how far it came: begun or done."""
+        """Each step that was begun, in that order, and how far it came: begun or done. A rehearsal takes none."""
+        if self.is_rehearsal:
+            return {}
         states = {name: state for resumed in self._resumed() for name, state in resumed["steps"].items()}
         for data in self._all("step"):
             if states.get(data["name"]) != DONE or data["state"] == DONE:
@@ -85,6 +87,11 @@ class PastRun:
         return self.verb == "cutover" and self.interrupted and not self.is_going_back and not self.problem
 
     @property
+    def is_rehearsal(self) -> bool:
+        """Whether it was played in check mode: its steps were walked, and nothing was moved."""
+        return bool(self.manifest.get("check_mode"))
+
+    @property
     def is_settled(self) -> bool:
         """Whether the environment is where this run meant to leave it: as it found it, or as it decided with a go."""
         if self.problem or open_drills([self]):
@@ -95,7 +102,7 @@ class PastRun:
     @property
     def ends_history(self) -> bool:
         """Whether nothing before it matters any more: it changed something, and came to its end."""
-        return self.verb == "cutover" and bool(self.steps) and self.is_settled and not self.manifest.get("check_mode")
+        return self.verb == "cutover" and bool(self.steps) and self.is_settled
 
     def _resumed(self) -> Iterator[Mapping[str, Any]]:
         """What was recalled of the run that this one went on with: it is this one's own from there on."""
@@ -128,7 +135,7 @@ def unfinished(runs: Iterable[PastRun], *, set_aside: str | None = None) -> list
     left: list[PastRun] = []
     aside = {set_aside}
     for run in runs:
-        if run.verb not in CHANGING_VERBS or run.manifest.get("check_mode"):
+        if run.verb not in CHANGING_VERBS or run.is_rehearsal:
             continue
         aside.add(run.manifest.get("set_aside"))
         if not run.is_settled:
@@ -166,7 +173,7 @@ def last_cutover(runs: Sequence[PastRun]) -> PastRun | None:
 
 def last_durations(runs: Sequence[PastRun]) -> dict[str, float]:
     """How long each step took the last time it was done, in seconds."""
-    return {name: took for run in runs for name, took in run.durations_s.items()}
+    return {name: took for run in runs if not run.is_rehearsal for name, took in run.durations_s.items()}
 
 
 # --- resuming ---------------------------------------------------------------------------------------------------------

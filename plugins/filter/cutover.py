@@ -36,7 +36,7 @@ def environment_lines(variables: Mapping[str, Any]) -> str:
 
 
 def unit_word(text: str) -> str:
-    """A word of a unit file of systemd, whatever is in it; see systemd.syntax(7) and "specifiers" in systemd.unit(5)."""
+    """A word of a unit file of systemd, whatever is in it; systemd.syntax(7), systemd.unit(5)."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"' if re.search(r"[\s\"\\']", text) else escaped
 
@@ -103,6 +103,11 @@ def ways_back(ways: Sequence[Mapping[str, Any]], begun: Sequence[str] | None) ->
     return [str(way["taken"]) for way in ways if begun is None or set(way["undoes"]) & set(begun)]
 
 
+def steps_of(steps: Mapping[str, Mapping[str, Any]], components: Sequence[str]) -> list[str]:
+    """The names of the steps that these components imply, in their order."""
+    return [name for name, step in steps.items() if step.get("component") in (None, *components)]
+
+
 def steps_ahead(
     steps: Mapping[str, Mapping[str, Any]],
     components: Sequence[str],
@@ -111,9 +116,8 @@ def steps_ahead(
 ) -> list[str]:
     """One line for each step that these components imply: whether it is ahead, how long it took, how it is undone."""
     lines = []
-    for name, step in steps.items():
-        if step.get("component") not in (None, *components):
-            continue
+    for name in steps_of(steps, components):
+        step = steps[name]
         took = f"took {durations_s[name]:.0f} s" if name in durations_s else "not timed yet"
         state = "done before, verified" if name in done else took
         way_back = f"undone by: {step['undo']}" if step.get("reversible", True) else f"NO WAY BACK: {step['undo']}"
@@ -198,6 +202,7 @@ class FilterModule:
             environment_lines,
             unit_word,
             each_with,
+            steps_of,
             steps_ahead,
             ways_back,
             named,

@@ -54,6 +54,13 @@ def test_a_run_that_changed_something_is_settled_when_it_is_all_back(ended: list
     assert run(("step", BEGUN), *ended).is_settled is settled
 
 
+def test_a_rehearsal_leaves_nothing_open_and_tells_no_durations() -> None:
+    walked = run(("step", BEGUN), ("step", DONE), manifest={"check_mode": True})
+    assert walked.is_settled
+    assert last_durations([walked]) == {}
+    assert last_cutover([walked]) is None
+
+
 def test_a_go_settles_a_run_and_evidence_that_is_not_believed_never_does() -> None:
     assert run(("step", BEGUN), ("closed", {}), verdict="go").is_settled
     assert not run(problem="line 3: changed", verdict="go").is_settled
