@@ -625,8 +625,10 @@ def test_a_trigger_ends_a_cutover_whatever_is_waived_and_says_what_fired_it(play
         ("somebody came in", 401, 200), ("a gate refused", "go", "no-go"),
     ]  # fmt: skip
     assert "trigger   somebody came in: beta/three status, expected 401, observed 200" in ended.output
-    assert "What made it go back" in (ended.dir / "report.html").read_text()
+    assert "Rollback triggers that fired" in (ended.dir / "report.html").read_text()
     assert "| somebody came in | readiness | beta/three status | 401 | 200 |" in (ended.dir / "report.md").read_text()
+    drilled = play(verdicts, variables=given, verb="drills")
+    assert drilled.blocking() == ["run/triggers trigger somebody came in fail"], "nobody may come in during a drill"
     wrong = play(
         verdicts,
         variables=given | {"run_rollback_triggers": [{"name": "slow", "max_mean_ms": "often"}]},
