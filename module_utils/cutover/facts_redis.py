@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from .judge_redis_config import SECRET_DIRECTIVES
@@ -33,13 +34,27 @@ def server_facts(info: Mapping[str, str]) -> dict[str, Any]:
 def acl_facts(rules: Sequence[str], fingerprint: Fingerprint) -> dict[str, Any]:
     """``ACL LIST``: the rules of every user, passwords (which the server keeps hashed) as fingerprints.
 
-    The order in which rules were given can matter, and is kept.
+    Whether something is allowed before or after it is forbidden can matter, and is kept. Among rules that all allow, or
+    all forbid, it does not, and a restart of the server brings them into another order.
     """
     users = (rule.split() for rule in rules)
     return {
-        f"user.{words[1]}": " ".join(fingerprint(w) if w.startswith(("#", ">")) else w for w in words[2:])
+        f"user.{words[1]}": " ".join(
+            word
+            for sign, run in groupby(words[2:], key=_sign)
+            for word in (sorted(run) if sign else _hidden(run, fingerprint))
+        )
         for words in users
     }
+
+
+def _sign(word: str) -> str:
+    """``+`` for a rule that allows commands, ``-`` for one that forbids them; empty for all else."""
+    return word[0] if word.startswith(("+", "-")) else ""
+
+
+def _hidden(words: Iterable[str], fingerprint: Fingerprint) -> Iterator[str]:
+    return (fingerprint(word) if word.startswith(("#", ">")) else word for word in words)
 
 
 def module_facts(reply: Sequence[Any]) -> dict[str, Any]:

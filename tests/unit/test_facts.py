@@ -53,6 +53,17 @@ def test_users_are_kept_with_their_rules_and_without_their_passwords(recorded: R
     assert "ab" * 32 not in json.dumps(facts)
 
 
+def test_rights_in_another_order_are_the_same_rights_unless_one_takes_back_what_the_other_gave() -> None:
+    def rules(words: str) -> str:
+        return str(acl_facts([f"user app on ~* {words}"], hidden)["user.app"])
+
+    # As a server tells them before it was started again, and afterwards.
+    assert rules("-@all +ping +info +config|get") == rules("-@all +config|get +info +ping")
+    assert rules("+@all -flushall -config +config|get") == rules("+@all -config -flushall +config|get")
+    assert rules("+@all -flushall") != rules("-flushall +@all")
+    assert rules("-@all +get") != rules("-@all +get +set")
+
+
 def test_modules_are_kept_with_their_version() -> None:
     assert module_facts([["name", "search", "ver", 20812, "path", "/x.so", "args", []]]) == {"module.search": "20812"}
 
