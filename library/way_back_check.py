@@ -28,6 +28,11 @@ options:
         description: Directory of all runs of the environment.
         type: path
         required: true
+      rehearsals_dir:
+        description:
+          - Directory of all runs of the environment in which going back is rehearsed, such as staging. A way back there
+            counts as one here.
+        type: path
       release:
         description: The release that serves.
         type: str
@@ -84,6 +89,9 @@ options:
             type: float
           max_restore_age_s:
             description: How long ago the last proven restore may be, in seconds (C(restore.age_s)).
+            type: float
+          max_rollback_age_s:
+            description: How long ago somebody last went back, in seconds (C(rollback.age_s)).
             type: float
           max_rollback_s:
             description: How long the last way back may have taken, in seconds (C(rollback.took_s)).
@@ -152,11 +160,13 @@ EXPECTED = {
     "policy": {"type": "bool"},
     "max_backup_age_s": {"type": "float"},
     "max_restore_age_s": {"type": "float"},
+    "max_rollback_age_s": {"type": "float"},
     "max_rollback_s": {"type": "float"},
 }
 
 TARGET = {
     "evidence_dir": {"type": "path", "required": True},
+    "rehearsals_dir": {"type": "path"},
     "release": {"type": "str", "required": True},
     "releases": {"type": "list", "elements": "str", "required": True},
     "hosts": {"type": "list", "elements": "dict", "required": True},

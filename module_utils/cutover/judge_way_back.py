@@ -173,6 +173,7 @@ def _in_time(expected: Mapping[str, Any]) -> Iterator[WayBackCheck]:
         )
     for name, option, look, remedy in (
         ("restore.age_s", "max_restore_age_s", _restore_age, "bring the newest backup back by restore_check in a run"),
+        ("rollback.age_s", "max_rollback_age_s", _rollback_age, "rehearse going back: cut over, and play rollback.yml"),
         ("rollback.took_s", "max_rollback_s", _rollback_took, "rehearse going back, and see what takes so long"),
     ):
         if option in expected:
@@ -221,6 +222,10 @@ def _backups(seen: WayBack) -> Mapping[str, Known[Past]]:
 
 def _restore_age(seen: WayBack) -> float:
     return known(seen.restore).age_s
+
+
+def _rollback_age(seen: WayBack) -> float:
+    return known(seen.rollback).age_s
 
 
 def _rollback_took(seen: WayBack) -> float:

@@ -39,6 +39,8 @@ def look_at_way_back(target: Options, deadline: Deadline, *, clock: Clock = time
         if past.is_complete or deadline.left_s() < 1:
             break
         past.take(run)
+    if target.get("rehearsals_dir"):
+        past.take_rehearsals(Path(target["rehearsals_dir"]), deadline)
     return WayBack(
         release=target["release"],
         releases=target["releases"],
@@ -111,6 +113,18 @@ class _Past:
             if record["kind"] == "verdict" and record["data"].get("ok") is True:
                 self._take_verdict(run.id, record)
         self.rollback = self.rollback or self._way_back(run)
+
+    def take_rehearsals(self, folder: Path, deadline: Deadline) -> None:
+        """The newest way back of the environment in which going back is rehearsed, where that is newer than our own."""
+        if not folder.is_dir():
+            raise CannotObserve(f"{folder} is no directory: the evidence of rehearsals is somewhere else")
+        for run in _telling_runs(folder):
+            if deadline.left_s() < 1:
+                return
+            if rehearsed := self._way_back(run):
+                if self.rollback is None or rehearsed.age_s < self.rollback.age_s:
+                    self.rollback = rehearsed
+                return
 
     def _take_verdict(self, run: str, record: Mapping[str, Any]) -> None:
         verdict = record["data"]

@@ -21,6 +21,7 @@ BUILT = hashlib.sha256(b"shop-1.4.1").hexdigest()
 ALWAYS = ["reachable", "release.listed", "release.present", "release.startable"]
 EXPECTED = {
     "note": True, "environment": True, "policy": True, "max_backup_age_s": 3600, "max_restore_age_s": 3600,
+    "max_rollback_age_s": 10000,
     "max_rollback_s": 30,
 }  # fmt: skip
 BACKUP = ("verdict", {"component": "backup", "subject": "shop", "ok": True, "recorded": {"path": "/b/shop-1.dump"}})
@@ -88,7 +89,7 @@ def test_everything_is_green_and_the_way_back_is_told(place: Place) -> None:
     assert green(result) == sorted(
         [
             *ALWAYS, "release.note", "environment.present", "policy", "backup.age_s", "restore.age_s",
-            "rollback.took_s",
+            "rollback.age_s", "rollback.took_s",
         ]
     )  # fmt: skip
     recorded = result["verdicts"][0]["recorded"]
@@ -156,6 +157,7 @@ def test_what_is_broken_is_red_and_nothing_else(
     [
         ({"max_backup_age_s": 1}, "backup.age_s"),
         ({"max_restore_age_s": 1}, "restore.age_s"),
+        ({"max_rollback_age_s": 1}, "rollback.age_s"),
         ({"max_rollback_s": 0.1}, "rollback.took_s"),
     ],
 )
@@ -182,6 +184,21 @@ def test_the_newest_that_is_believed_counts_and_what_failed_proves_nothing(place
     recorded = result["verdicts"][0]["recorded"]
     assert recorded["backups"]["shop"]["what"] == "/b/shop-2.dump"
     assert 7100 < recorded["rollback"]["age_s"] < 7300
+
+
+def test_a_way_back_counts_that_was_rehearsed_in_another_environment(
+    place: Place, run_module: RunModule, tmp_path: Path
+) -> None:
+    staging = Place(tmp_path / "staging", run_module)
+    expected = {"max_rollback_age_s": 600}
+    rehearsed = {"rehearsals_dir": str(staging.evidence)}
+    assert findings(place.check(expected, **rehearsed))["rollback.age_s"]["status"] == "error"
+    staging.ran(*WENT_BACK, ago_s=300)
+    assert red(place.check(expected, **rehearsed)) == []
+    assert red(place.check({"max_rollback_age_s": 60}, **rehearsed)) == ["rollback.age_s"]
+    place.ran(*WENT_BACK, ago_s=30)
+    assert red(place.check({"max_rollback_age_s": 60}, **rehearsed)) == [], "the newest counts"
+    assert red(place.check(expected, rehearsals_dir=str(tmp_path / "nowhere"))) == ["reachable"]
 
 
 def test_evidence_that_is_somewhere_else_and_hosts_that_do_not_tell_are_no_pass(place: Place) -> None:
