@@ -67,6 +67,28 @@ options:
       program_dir:
         description: Directory of C(pg_restore) and C(pg_amcheck), no older than the server. Without it, C(PATH).
         type: path
+      round_trip:
+        description:
+          - How the database's migrations are taken up and down by Alembic, for C(expected.round_trip).
+          - It is called with C(upgrade heads), C(heads), C(current) and C(downgrade -1).
+        type: dict
+        suboptions:
+          argv:
+            description: The program that is Alembic with the project's settings.
+            type: list
+            elements: str
+            required: true
+          chdir:
+            description: The directory in which it is called, that of the release whose migrations they are.
+            type: path
+          env_file:
+            description: File with C(NAME=value) lines, the release's environment.
+            type: path
+            required: true
+          url_variable:
+            description: The variable in it whose URL says which database is migrated. It is led to the scratch.
+            type: str
+            default: DATABASE_URL
       jobs:
         description: How many connections C(pg_restore) uses side by side.
         type: int
@@ -88,6 +110,11 @@ options:
             description: Tables that do not change, as C(schema.table), and so must be the same in source and backup.
             type: list
             elements: str
+          round_trip:
+            description:
+              - Whether the restored database must go up to the single head of its migrations, one down and up again,
+                and have the same schema then.
+            type: bool
           amcheck:
             description: Whether C(pg_amcheck) must find nothing wrong in the restored database.
             type: bool
@@ -160,6 +187,14 @@ EXPECTED = {
     "min_tables": {"type": "int"},
     "same_tables": {"type": "list", "elements": "str"},
     "amcheck": {"type": "bool"},
+    "round_trip": {"type": "bool"},
+}
+
+ROUND_TRIP = {
+    "argv": {"type": "list", "elements": "str", "required": True},
+    "chdir": {"type": "path"},
+    "env_file": {"type": "path", "required": True},
+    "url_variable": {"type": "str", "default": "DATABASE_URL"},
 }
 
 TARGET = {
@@ -169,6 +204,7 @@ TARGET = {
     "backup_pattern": {"type": "str"},
     "program_dir": {"type": "path"},
     "jobs": {"type": "int", "default": 1},
+    "round_trip": {"type": "dict", "options": ROUND_TRIP},
 }
 
 # A trial takes what a restore takes.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import re
 import selectors
 import signal
 import subprocess
@@ -28,6 +29,9 @@ MAX_STDOUT_BYTES = 1024 * 1024
 # A line is masked before it is cut to what is shown: much more is read than shown, so that no secret is cut in half.
 MAX_LINE_BYTES = 16 * 1024
 MAX_SHOWN_CHARACTERS = 1000
+
+# Lines that say nothing, and what PostgreSQL and SQLAlchemy, and so Alembic, add to the line that names the error.
+AFTERWORD = re.compile(r"\^?$|LINE \d+: |\[SQL: |\[parameters: |\(Background on this error at: ")
 
 TERMINATION_GRACE_S = 5.0
 # What a program left behind still holds open is not waited for longer than this.
@@ -140,7 +144,7 @@ def shown(lines: Sequence[str], masker: Masker) -> list[str]:
 
 def explain(command: Command, ran: Ran, masker: Masker) -> str:
     """One sentence on how the command ended, with the last thing that it said."""
-    lines = [line for line in shown([*ran.first_lines, *ran.last_lines], masker) if line.strip()]
+    lines = [line for line in shown([*ran.first_lines, *ran.last_lines], masker) if not AFTERWORD.match(line.strip())]
     said = f"Its last line: {lines[-1].strip()}" if lines else "It printed nothing."
     program = masker.mask(str(command.argv[0]))
     if ran.timed_out:

@@ -10,6 +10,24 @@ from typing import Any
 
 from .checks import CannotObserve, Check, Known, known
 
+DIFFERENCES_SHOWN = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundTrip:
+    """Migrations of a scratch database: up to the head, one down, up again. A leg is its complaint, empty when done.
+
+    ``heads`` and ``at`` are revisions after the first leg, ``schema_differs`` the lines by which the schema differs in
+    the end.
+    """
+
+    up: str
+    heads: tuple[str, ...] = ()
+    at: tuple[str, ...] = ()
+    down: str = ""
+    up_again: str = ""
+    schema_differs: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
@@ -25,6 +43,7 @@ class Trial:
     differing: Mapping[str, Any]
     compared: Mapping[str, tuple[int, int]]
     amcheck: Known[str]
+    round_trip: Known[RoundTrip] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +104,8 @@ def restore_checks(expected: Mapping[str, Any]) -> Iterator[Check[RestoreObserva
         )
     if expected.get("amcheck"):
         yield _of_trial("restore.amcheck", "", lambda trial: known(trial.amcheck), "read pg_amcheck's words")
+    if expected.get("round_trip"):
+        yield from _round_trip_checks()
     for table in sorted(expected.get("same_tables", [])):
         remedy = "see whether the source has been written to, or the backup does not hold all of it"
         yield _of_trial(f"restore.same.{table}", [0, 0], partial(_difference, table), remedy)
@@ -94,6 +115,33 @@ def restore_checks(expected: Mapping[str, Any]) -> Iterator[Check[RestoreObserva
         look=lambda seen: list(seen.left),
         remedy="drop the scratch database by hand, or let the next trial do it",
     )
+
+
+def _round_trip_checks() -> Iterator[Check[RestoreObservation]]:
+    """Each leg needs the one before (checklist row E3)."""
+    for name, expected, look, needs, remedy in (
+        ("up", "", lambda trip: trip.up, "restore.rows", "read what Alembic said: this database cannot be migrated"),
+        ("single_head", 1, lambda trip: len(trip.heads), "round_trip.up", "merge the heads: alembic merge heads"),
+        ("at_head", True, lambda trip: trip.at == trip.heads, "round_trip.single_head", "see where it ended"),
+        ("down", "", lambda trip: trip.down, "round_trip.at_head", "mend the last migration's downgrade"),
+        ("up_again", "", lambda trip: trip.up_again, "round_trip.down", "see what the downgrade has left or taken"),
+        ("schema", [], lambda trip: list(trip.schema_differs[:DIFFERENCES_SHOWN]), "round_trip.up_again",
+         "have the downgrade undo just what the upgrade does"),
+    ):  # fmt: skip
+        yield Check(
+            name=f"round_trip.{name}",
+            expected=expected,
+            look=partial(_of_round_trip, look),
+            needs=needs,
+            remedy=remedy,
+        )
+
+
+def _of_round_trip(look: Any, seen: RestoreObservation) -> Any:
+    trip = known(seen.trial).round_trip
+    if trip is None:
+        raise CannotObserve("no round trip was taken: the target lacks round_trip, which says how it is migrated")
+    return look(known(trip))
 
 
 def _difference(table: str, trial: Trial) -> list[int]:

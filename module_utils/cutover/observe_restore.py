@@ -25,7 +25,7 @@ from .apply_database import (
 from .backup import sha256_of
 from .checks import CannotObserve, Known
 from .command import CannotRun
-from .judge_restore import RestoreObservation, Trial
+from .judge_restore import RestoreObservation, RoundTrip, Trial
 from .observe_postgres import connection_parameters
 from .observe_rows import at_one_moment, compare, label
 from .pool import Deadline
@@ -40,6 +40,7 @@ from .restore import (
     refuse_another_database,
 )
 from .restore_programs import Programs
+from .round_trip import take_round_trip
 
 Options = Mapping[str, Any]
 Keep = Callable[[dict[str, Any]], None]
@@ -161,7 +162,22 @@ def _compared(options: Options, programs: Programs, dump: Path, source: Database
         "differing": differing_rows(judged, counted),
         "compared": compared,
         "amcheck": _amcheck(options, programs, scratch) if options["expected"].get("amcheck") else "",
+        # The last of all: it changes what was compared.
+        "round_trip": _round_trip(options, programs, scratch) if options["expected"].get("round_trip") else None,
     }
+
+
+def _round_trip(options: Options, programs: Programs, scratch: Database) -> Known[RoundTrip] | None:
+    if not options.get("round_trip"):
+        return None
+    where = for_programs(connection_parameters(options), scratch.name)
+    try:
+        return take_round_trip(
+            options["round_trip"], scratch.name, schema=lambda: programs.schema(where), timeout_s=programs.timeout_s,
+            secrets=programs.secrets, keep=programs.done.append,
+        )  # fmt: skip
+    except CannotRestore as reason:
+        return CannotObserve(str(reason))
 
 
 def _amcheck(options: Options, programs: Programs, scratch: Database) -> Known[str]:

@@ -47,6 +47,12 @@ class Programs:
         options = ["--exit-on-error", "--no-password", f"--jobs={jobs}", where, str(dump)]
         self._must_succeed(self._command("pg_restore", *options, secret=True))
 
+    def schema(self, database: Mapping[str, Any]) -> list[str]:
+        """The statements that make a database's schema, without what differs each time; raises ``CannotRestore``."""
+        options = ["--schema-only", "--no-password", f"--dbname={connection_string(database)}"]
+        told = self._must_succeed(self._command("pg_dump", *options, secret=True, keep_stdout=True)).stdout
+        return [line for line in told.splitlines() if line.strip() and not line.startswith(("--", "\\"))]
+
     def amcheck(self, database: Mapping[str, Any]) -> tuple[bool, str]:
         """Whether ``pg_amcheck`` finds nothing wrong, and its complaint; raises ``CannotRun`` where there is none."""
         command = self._command("pg_amcheck", "--no-password", connection_string(database), secret=True)

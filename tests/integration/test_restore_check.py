@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -251,3 +252,95 @@ def test_check_mode_makes_no_scratch_and_does_not_pass_what_it_has_not_seen(shop
     assert green(result) == ["backup.age_s", "backup.sha256", "reachable", "restore.left_behind"]
     assert "check mode makes no scratch database" in findings(result)["restore.rows"]["cause"]
     assert shop.databases() == [shop.name]
+
+
+# --- migrations, up and down ------------------------------------------------------------------------------------------
+
+ENV_PY = """
+import os
+from alembic import context
+from sqlalchemy import create_engine
+with create_engine(os.environ["DATABASE_URL"]).connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+REVISION_PY = """
+from alembic import op
+revision, down_revision = {revision!r}, {after!r}
+def upgrade(): op.execute({up!r})
+def downgrade(): op.execute({down!r})
+"""
+UP, DOWN = "CREATE TABLE bonus (a int, b int)", "DROP TABLE bonus"
+
+
+def migrations(shop: Shop, *, up: str = UP, down: str = DOWN, second_head: bool = False, env: str = ENV_PY) -> Path:
+    """An Alembic project whose last migration of two is as given; the shop's database has the first."""
+    folder = shop.folder / "release"
+    (folder / "migrations/versions").mkdir(parents=True)
+    (folder / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\n")
+    (folder / "migrations/env.py").write_text(env)
+    url = f"postgresql+psycopg://postgres:{shop.server.password}@127.0.0.1:{shop.server.port}/{shop.name}"
+    (folder / "environment").write_text(f"DATABASE_URL={url}\n")
+    revisions = [("0001", None, "SELECT 1", "SELECT 1"), ("0002", "0001", up, down)]
+    revisions += [("0003", "0001", "SELECT 1", "SELECT 1")] if second_head else []
+    for revision, after, forth, back in revisions:
+        text = REVISION_PY.format(revision=revision, after=after, up=forth, down=back)
+        (folder / f"migrations/versions/{revision}.py").write_text(text)
+    shop.run(
+        "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
+        "INSERT INTO alembic_version VALUES ('0001')",
+    )
+    shop.back_up("2026-2")
+    return folder
+
+
+def round_trip(shop: Shop, folder: Path) -> dict[str, Any]:
+    alembic = [sys.executable, "-P", "-m", "alembic"]
+    trip = {"argv": alembic, "chdir": str(folder), "env_file": str(folder / "environment")}
+    return shop.try_out(expected={"round_trip": True}, round_trip=trip)
+
+
+def test_migrations_that_go_up_down_and_up_again_are_green_and_touch_the_scratch_alone(shop: Shop) -> None:
+    result = round_trip(shop, migrations(shop))
+    assert red(result) == []
+    assert [check for check in green(result) if check.startswith("round_trip.")] == [
+        "round_trip.at_head", "round_trip.down", "round_trip.schema", "round_trip.single_head", "round_trip.up",
+        "round_trip.up_again",
+    ]  # fmt: skip
+    with shop.server.connect(dbname=shop.name) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT to_regclass('bonus')").fetchall() == [(None,)]
+    assert shop.databases() == [shop.name]
+    assert shop.server.password not in str(result)
+
+
+@pytest.mark.parametrize(
+    ("project", "only", "words"),
+    [
+        pytest.param({"up": "SELECT nonsense"}, "up", "nonsense", id="it does not go up"),
+        pytest.param({"second_head": True}, "single_head", "2", id="two heads"),
+        pytest.param({"env": "print('nothing to do')"}, "at_head", "False", id="it goes up nowhere"),
+        pytest.param({"down": "SELECT nonsense"}, "down", "nonsense", id="it does not go down"),
+        pytest.param({"down": "SELECT 1"}, "up_again", "already exists", id="the downgrade leaves its table there"),
+        pytest.param(
+            {"up": "CREATE TABLE IF NOT EXISTS bonus (a int, b int)", "down": "ALTER TABLE bonus DROP COLUMN b"},
+            "schema", "-    b integer", id="the downgrade is none",
+        ),
+    ],
+)  # fmt: skip
+def test_each_leg_that_fails_is_red_alone(shop: Shop, project: dict[str, Any], only: str, words: str) -> None:
+    result = round_trip(shop, migrations(shop, **project))
+    assert red(result) == [f"round_trip.{only}"]
+    assert words in str(findings(result)[f"round_trip.{only}"]["observed"])
+    assert shop.databases() == [shop.name]
+
+
+def test_a_round_trip_that_nobody_declared_how_to_take_is_no_pass(shop: Shop, tmp_path: Path) -> None:
+    undeclared = shop.try_out(expected={"round_trip": True})
+    assert red(undeclared) == ["round_trip.up"]
+    assert "the target lacks round_trip" in findings(undeclared)["round_trip.up"]["cause"]
+    (tmp_path / "environment").write_text("PORT=1\n")
+    trip = {"argv": ["alembic"], "env_file": str(tmp_path / "environment")}
+    blind = shop.try_out(expected={"round_trip": True}, round_trip=trip)
+    assert "sets no DATABASE_URL" in findings(blind)["round_trip.up"]["cause"]
