@@ -211,6 +211,8 @@ def _next_steps(opened: Mapping[str, Any], go: bool, run: PastRun | None, cwd: s
         return ["keep this directory: it is the record of this run"]
     if run is None or run.is_settled:
         return [f"mend what is named above, then run {opened['verb']} again; it starts a new run"]
+    if run.verb == "drills":
+        return ["mend what is named above, then run drills again: it sees first that all is well"]
     inventory = [part for path in opened.get("inventory") or () for part in ("-i", _nearest(str(path), cwd))]
     command = shlex.join(["ansible-playbook", "playbooks/rollback.yml", *inventory])
     steps = [f"to go back to what it found: {command}"]

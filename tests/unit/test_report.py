@@ -65,6 +65,15 @@ def test_what_visitors_saw_last_is_said_in_a_line_and_has_its_place_on_the_page(
     assert seen["recorded"] == []
 
 
+def test_a_drill_that_was_not_well_again_is_not_gone_back_from_but_seen_to() -> None:
+    left = {"kind": "drill", "seq": 1, "time": "2026-01-31T12:01:00Z", "data": {"drill": "cache", "state": "begun"}}
+    run = PastRun(id="20260131T120000Z-drills-ab12", directory="/srv/a", verb="drills", records=[left], problem="torn")
+    text = " ".join(line.text for line in summary(OPENED, decision(BLOCKER), [], None, run=run, cwd="/srv/a"))
+
+    assert "rollback.yml" not in text
+    assert "then run drills again" in " ".join(text.split())
+
+
 def test_no_go_names_every_finding_with_both_sides_and_the_remedy() -> None:
     text = said(decision(BLOCKER, BLOCKER | {"check": "role", "status": "error", "cause": "refused", "observed": None}))
     assert "\nNO-GO  cutover" in text
