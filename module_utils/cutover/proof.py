@@ -21,6 +21,16 @@ from .evidence import JOURNAL_NAME
 from .gate import GO, Decision, conclude, recomputed
 from .journal import JournalBroken, Record, digest, read_journal
 
+# What each verb decides at the least, wherever it is played. What else a run needs, its inventory and its decision say.
+LEAST_GATES: Mapping[str, tuple[str, ...]] = {
+    "readiness": ("readiness",),
+    "cutover": ("preflight",),
+    "rollback": ("back",),
+    "drift": ("drift",),
+    "drills": ("drills",),
+}
+# A cutover that took a step has moved the traffic.
+LEAST_GATES_OF_A_MOVE = ("started", "release")
 # Written after the decision, and made from it: they prove nothing.
 MADE_AFTERWARDS = frozenset({"report.html", "report.md"})
 
@@ -63,8 +73,9 @@ def prove(directory: Path | str) -> Proven:
     if digest(text) != records[-1]["data"].get("sha256"):
         raise Unproven(f"run {where.name} was altered: decision.json is not the one that closed it")
     decision = _json(text, where / "decision.json")
+    _agree_with_manifest(where.name, decision, manifest)
     _agree_with_files(where, decision, records)
-    _follow(where, decision, records)
+    _follow(where, decision, records, required=_required(where.name, manifest, decision, records))
     return Proven(
         id=where.name, dir=str(where), manifest=manifest, decision=decision, records=tuple(records),
         decision_sha256=digest(text),
@@ -90,6 +101,28 @@ def _manifest(where: Path, records: Sequence[Record]) -> Mapping[str, Any]:
     return _json(text, where / "manifest.json")
 
 
+def _agree_with_manifest(run: str, decision: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    for name in ("verb", "environment"):
+        if decision.get(name) != manifest.get(name):
+            raise Unproven(
+                f"run {run} was altered: its manifest says that its {name} is {manifest.get(name)!r}, "
+                f"its decision says {decision.get(name)!r}"
+            )
+
+
+def _required(
+    run: str, manifest: Mapping[str, Any], decision: Mapping[str, Any], records: Sequence[Record]
+) -> list[str]:
+    """The gates without which it is no go: those that a run of this verb cannot do without, and what it says itself."""
+    verb = str(manifest.get("verb"))
+    if verb not in LEAST_GATES:
+        raise Unproven(f"run {run} is of the verb {verb!r}: what it had to decide is not known")
+    least = () if manifest.get("check_mode") else LEAST_GATES[verb]
+    moved = verb == "cutover" and any(record["kind"] == "step" for record in records)
+    named = (str(gate) for gate in decision.get("required_gates") or ())
+    return [*least, *(LEAST_GATES_OF_A_MOVE if moved else ()), *named]
+
+
 def _agree_with_files(where: Path, decision: Mapping[str, Any], records: Sequence[Record]) -> None:
     """The decision names the head of the chain that it rests on, and the digest of every file of that time."""
     evidence = decision.get("evidence") or {}
@@ -100,7 +133,7 @@ def _agree_with_files(where: Path, decision: Mapping[str, Any], records: Sequenc
             raise Unproven(f"run {where.name} was altered: {name} is not what the decision rested on")
 
 
-def _follow(where: Path, decision: Mapping[str, Any], records: Sequence[Record]) -> None:
+def _follow(where: Path, decision: Mapping[str, Any], records: Sequence[Record], *, required: Sequence[str]) -> None:
     """Every gate, and the run as a whole, decided anew."""
     before_closing = list(records[:-1])
     for number, record in enumerate(before_closing):
@@ -110,22 +143,23 @@ def _follow(where: Path, decision: Mapping[str, Any], records: Sequence[Record])
                 raise Unproven(
                     f"run {where.name}: the gate {record['data'].get('gate')} said go, its records say no-go"
                 )
-    if decision.get("verdict") == GO and (final := _concluded(where.name, decision, before_closing)).verdict != GO:
+    if decision.get("verdict") != GO:
+        return
+    final = _concluded(where.name, decision, before_closing, required)
+    if final.verdict != GO:
         blocker = final.blocking[0]
         raise Unproven(
             f"run {where.name} says go, its records say no-go: {blocker.component}/{blocker.subject} {blocker.check}"
         )
 
 
-def _concluded(run: str, decision: Mapping[str, Any], records: Sequence[Record]) -> Decision:
-    # Of a run that was made before decisions named what was required of it, those that it had count.
-    gates = [*decision.get("required_gates", ()), *(str(gate["gate"]) for gate in decision.get("gates") or ())]
+def _concluded(run: str, decision: Mapping[str, Any], records: Sequence[Record], required: Sequence[str]) -> Decision:
     try:
         decided_at = datetime.fromisoformat(str(decision.get("decided_at")))
     except ValueError as fault:
         raise Unproven(f"run {run} was altered: decision.json does not say when it was decided") from fault
     waivers = decision.get("waivers") or ()
-    return conclude(records, run=run, required_gates=gates, waivers=waivers, now=decided_at)
+    return conclude(records, run=run, required_gates=required, waivers=waivers, now=decided_at)
 
 
 def _read(path: Path) -> bytes:

@@ -46,9 +46,9 @@ def signable(directory: Path, run: str) -> Proven:
 
 def _of_this_environment(proven: Proven, directory: Path) -> None:
     """A run that was copied here from another environment proves nothing of this one."""
-    told = {str(side.get("environment")) for side in (proven.manifest, proven.decision)}
-    if told != {directory.name}:
-        raise Refused(f"Not signed off: run {proven.id} is of {', '.join(sorted(told))}, and not of {directory.name}.")
+    told = proven.manifest.get("environment")
+    if told != directory.name:
+        raise Refused(f"Not signed off: run {proven.id} is of {told}, and not of {directory.name}.")
 
 
 def statement(proven: Proven, *, role: str, approver: str, reason: str) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract.layout import PROJECT, load_yaml, relative, roles, tasks_of
+from contract.layout import PROJECT, ROLES, load_yaml, relative, roles, tasks_of
+from cutover.proof import LEAST_GATES
 
 each_role = pytest.mark.parametrize("role", roles(), ids=lambda path: path.name)
 each_playbook = pytest.mark.parametrize(
@@ -118,3 +119,12 @@ def test_no_failure_is_ignored(role):
 @each_playbook
 def test_a_playbook_is_a_table_of_contents(playbook):
     assert [task.get("name") for task in tasks_of(playbook) if short_names(task) & WORK] == []
+
+
+@each_playbook
+def test_a_run_of_each_playbook_is_proven_by_a_gate_that_it_decides(playbook):
+    said = [task.get("vars") or {} for task in tasks_of(playbook)]
+    for verb in [words["run_verb"] for words in said if "run_verb" in words]:
+        files = [playbook, *(ROLES / "run" / "tasks").glob("*.yml"), *(ROLES / verb / "tasks").glob("*.yml")]
+        decided = {(task.get("vars") or {}).get("run_gate") for path in files for task in tasks_of(path)}
+        assert set(LEAST_GATES[verb]) <= decided

@@ -64,10 +64,11 @@ class Machine:
         environment = os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
         return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
-    def run(self, **environment: str) -> int:
+    def run(self, *words: str, **environment: str) -> int:
         """As cron does: next to no environment, no terminal, in `/`."""
         least = {"HOME": "/", "LOGNAME": "root", "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"} | environment
-        return subprocess.run(["/bin/sh", "-c", str(self.program)], env=least, cwd="/", stdin=subprocess.DEVNULL,
+        line = " ".join([str(self.program), *words])
+        return subprocess.run(["/bin/sh", "-c", line], env=least, cwd="/", stdin=subprocess.DEVNULL,
                               start_new_session=True, timeout=300, check=False).returncode  # fmt: skip
 
     def outputs(self) -> list[str]:
@@ -133,6 +134,34 @@ def test_a_run_that_lasts_is_ended(tmp_path: Path) -> None:
     assert machine.run(NAP="200") == 124
     assert time.monotonic() - begun < 100
     assert "ended after 15 s" in machine.outputs()[-1]
+
+
+def test_what_cron_starts_is_delayed_at_random_and_what_a_person_starts_is_not(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    # Stands for the one that waits, and writes down for how long.
+    (tools / "sleep").write_text(f'#!/bin/sh\necho "$1" >>{tmp_path}/slept\n')
+    (tools / "ansible-playbook").write_text("#!/bin/sh\n")
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    assert machine.play("install", random_delay_s=100_000).returncode == 0
+    text = machine.program.read_text()
+    assert str(PLAY[0]).rpartition("/")[0] in text
+    machine.program.write_text(text.replace(str(PLAY[0]).rpartition("/")[0], str(tools)))
+    assert [machine.run() for _ in range(4)] == [0, 0, 0, 0]
+    slept = [int(line) for line in (tmp_path / "slept").read_text().split()]
+    assert len(set(slept)) == len(slept) == 4
+    assert all(0 <= seconds < 100_000 for seconds in slept)
+    assert machine.run("now") == 0
+    assert len((tmp_path / "slept").read_text().split()) == 4
+
+
+def test_a_name_that_cron_would_pass_over_is_refused(tmp_path: Path) -> None:
+    refused = Machine(tmp_path).play("install", name="nightly.2")
+    assert refused.returncode != 0
+    assert "the name nightly.2 is not one of a schedule" in refused.stdout + refused.stderr
+    assert list((tmp_path / "cron.d").iterdir()) == []
 
 
 def test_removing_takes_all_away_but_the_output(tmp_path: Path) -> None:

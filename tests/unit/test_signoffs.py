@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cutover.gate import conclude, decide
 from cutover.journal import Journal, JournalBroken, canonical, digest
-from cutover.proof import Unproven, prove
+from cutover.proof import LEAST_GATES, Unproven, prove
 from cutover.signoffs import LOG_NAME, Refused, append_signoff, baseline, read_signoffs, signable, statement
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -31,27 +31,28 @@ def tmp_path(tmp_path: Path) -> Path:
 
 
 def make_run(
-    directory: Path, run: str = RUN, *, status: str = "pass", check_mode: bool = False, required: str = "readiness"
-) -> Path:
-    """A run as `run_open`, the callback, `gate` and `run_close` leave it behind."""
+    directory: Path, run: str = RUN, *, status: str = "pass", check_mode: bool = False, required: str = "readiness",
+    verb: str = "readiness", steps: tuple[str, ...] = (),
+) -> Path:  # fmt: skip
+    """A run as `run_open`, the callback, `gate` and `run_close` leave it behind. Its one gate is `readiness`."""
     where = directory / run
     (where / "gates").mkdir(parents=True)
-    manifest = (
-        canonical({"id": run, "environment": "lab", "check_mode": check_mode, "project": {"git_sha": "abc"}}) + "\n"
-    )
+    about = {"id": run, "verb": verb, "environment": "lab", "check_mode": check_mode, "project": {"git_sha": "abc"}}
+    manifest = canonical(about) + "\n"
     (where / "manifest.json").write_text(manifest)
     journal = Journal(path=where / "journal.jsonl", run=run, clock=lambda: NOON)
     finding = {"check": "version", "status": status, "blocking": True, "expected": "7", "observed": "7"}
     verdict = {"component": "redis", "subject": "cache", "ok": status == "pass", "findings": [finding]}
     records = [journal.append("opened", {"manifest_sha256": digest(manifest)}), journal.append("verdict", verdict)]
     records.append(journal.append("observation", {"component": "redis", "subject": "cache", "facts": [], "unseen": []}))
+    records += [journal.append("step", {"name": name, "state": "done"}) for name in steps]
     gate = decide(records, gate="readiness", run=run, expected=[("redis", "cache")], now=NOON).to_dict()
     (where / "gates" / "gate-readiness.json").write_text(canonical(gate) + "\n")
     records.append(journal.append("decision", gate))
     final = conclude(records, run=run, required_gates=["readiness"], now=NOON).to_dict()
     files = {name: digest((where / name).read_bytes()) for name in ("manifest.json", "gates/gate-readiness.json")}
     evidence = {"head": journal.head, "records": len(records), "files": files}
-    final |= {"verb": "readiness", "environment": "lab", "gates": [{"gate": "readiness"}], "evidence": evidence}
+    final |= {"verb": verb, "environment": "lab", "gates": [{"gate": "readiness"}], "evidence": evidence}
     final |= {"required_gates": [required]}
     (where / "decision.json").write_text(json.dumps(final, indent=2, sort_keys=True) + "\n")
     journal.append("closed", {"verdict": final["verdict"], "sha256": digest((where / "decision.json").read_bytes())})
@@ -140,26 +141,73 @@ def test_a_go_without_a_gate_that_was_required_of_it_is_refused(tmp_path: Path) 
         signable(tmp_path, RUN)
 
 
-def written_anew(where: Path) -> None:
-    """What somebody does who knows how: every hash, digest and file agrees, and the finding says fail."""
-    lines = [json.loads(line) for line in (where / "journal.jsonl").read_text().splitlines()]
-    (where / "journal.jsonl").unlink()
-    journal = Journal(path=where / "journal.jsonl", run=RUN, clock=lambda: NOON)
-    decision = json.loads((where / "decision.json").read_text())
-    for line in lines:
-        data = line["data"]
-        if line["kind"] == "verdict":
-            data["findings"][0]["status"], data["ok"] = "fail", False
-        if line["kind"] == "closed":
-            decision["evidence"]["head"] = journal.head
-            (where / "decision.json").write_text(json.dumps(decision))
-            data["sha256"] = digest((where / "decision.json").read_bytes())
-        journal.append(line["kind"], data)
+@pytest.mark.parametrize("verb", sorted(set(LEAST_GATES) - {"readiness"}))
+def test_a_run_of_a_verb_whose_own_gate_was_never_decided_is_refused(tmp_path: Path, verb: str) -> None:
+    make_run(tmp_path, verb=verb)
+    with pytest.raises(Refused, match=f"its records say no-go: run/gates gate {LEAST_GATES[verb][0]}"):
+        signable(tmp_path, RUN)
 
 
-def test_a_go_that_does_not_follow_from_its_records_is_refused(tmp_path: Path) -> None:
-    written_anew(make_run(tmp_path))
-    with pytest.raises(Unproven, match="its records say no-go"):
+def test_a_cutover_that_took_a_step_and_never_judged_what_came_of_it_is_refused(tmp_path: Path) -> None:
+    where = make_run(tmp_path, verb="cutover", steps=("stage",), required="preflight")
+    as_somebody_who_knows_how(gate="preflight")(where)
+    with pytest.raises(Refused, match=r"run/gates gate (release|started)"):
+        signable(tmp_path, RUN)
+
+
+def test_a_cutover_that_changed_nothing_is_judged_by_its_first_gate(tmp_path: Path) -> None:
+    where = make_run(tmp_path, verb="cutover", required="preflight")
+    as_somebody_who_knows_how(gate="preflight")(where)
+    assert signable(tmp_path, RUN).id == RUN
+
+
+def test_a_run_of_an_unknown_verb_is_refused(tmp_path: Path) -> None:
+    make_run(tmp_path, verb="rehearse")
+    with pytest.raises(Refused, match="is of the verb 'rehearse': what it had to decide is not known"):
+        signable(tmp_path, RUN)
+
+
+def as_somebody_who_knows_how(*, gate: str | None = None, status: str | None = None, **decision: Any) -> Tamper:
+    """Every hash, digest and file agrees afterwards. None as a part of ``decision`` removes it."""
+
+    def tamper(where: Path) -> None:
+        lines = [json.loads(line) for line in (where / "journal.jsonl").read_text().splitlines()]
+        (where / "journal.jsonl").unlink()
+        journal = Journal(path=where / "journal.jsonl", run=RUN, clock=lambda: NOON)
+        said = json.loads((where / "decision.json").read_text()) | decision
+        said = {key: value for key, value in said.items() if value is not None}
+        for line in lines:
+            data = line["data"]
+            if line["kind"] == "verdict" and status:
+                data["findings"][0]["status"], data["ok"] = status, status == "pass"
+            if line["kind"] == "decision" and gate:
+                data["gate"] = gate
+            if line["kind"] == "closed":
+                said["evidence"]["head"] = journal.head
+                (where / "decision.json").write_text(json.dumps(said))
+                data["sha256"] = digest((where / "decision.json").read_bytes())
+            journal.append(line["kind"], data)
+
+    return tamper
+
+
+@pytest.mark.parametrize(
+    ("tamper", "complaint"),
+    [
+        pytest.param({"status": "fail"}, "its records say no-go", id="a finding that failed"),
+        pytest.param({"gate": "other"}, "gate readiness", id="another gate"),
+        pytest.param({"gate": "other", "required_gates": []}, "gate readiness", id="nothing required"),
+        pytest.param({"gate": "other", "required_gates": None}, "gate readiness", id="no word on what was required"),
+        pytest.param({"gate": "other", "required_gates": ["other"]}, "gate readiness", id="another one required"),
+        pytest.param({"verb": "drift"}, "its verb is 'readiness', its decision says 'drift'", id="another verb"),
+        pytest.param({"environment": "staging"}, "its environment is 'lab'", id="another environment"),
+    ],
+)
+def test_a_go_that_does_not_follow_from_its_records_is_refused(
+    tmp_path: Path, tamper: dict[str, Any], complaint: str
+) -> None:
+    as_somebody_who_knows_how(**tamper)(make_run(tmp_path))
+    with pytest.raises(Unproven, match=complaint):
         prove(tmp_path / RUN)
 
 
