@@ -29,7 +29,7 @@ import requests
 VISITORS = 8
 TIMEOUT_S = 10
 SAMPLES = 1800
-NOTHING_YET = {"sent": 0, "failed": 0, "slowest_ms": 0.0}
+NOTHING_YET = {"sent": 0, "failed": 0, "slowest_ms": 0.0, "total_ms": 0.0}
 BATCH = "BATCH-2026-02-0012"
 READS = (f"/api/v1/batches?code={BATCH}", "/api/v1/requests?limit=5", "/api/v1/kpi/daily")
 
@@ -59,6 +59,7 @@ class Tally:
             self.slowest_ms = max(self.slowest_ms, took_ms)
             self.sample["sent"] += 1
             self.sample["failed"] += outcome != "2xx"
+            self.sample["total_ms"] += took_ms
             self.sample["slowest_ms"] = max(self.sample["slowest_ms"], round(took_ms, 1))
             if answered:
                 self.by_version[answer.headers.get("X-Release", "unknown")] += 1
@@ -71,7 +72,9 @@ class Tally:
 
     def end_sample(self) -> None:
         with self.lock:
-            self.samples.append({"at": round(time.time(), 3), **self.sample})
+            total_ms = self.sample.pop("total_ms")
+            mean = {"mean_ms": round(total_ms / self.sample["sent"], 1)} if self.sample["sent"] else {}
+            self.samples.append({"at": round(time.time(), 3), **self.sample, **mean})
             self.sample = dict(NOTHING_YET)
 
     def report(self) -> dict[str, Any]:

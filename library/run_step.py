@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: run_step
-short_description: Say that a step of a run begins, or that it is done
+short_description: Say that a step of a run begins, and what came of it
 description:
   - The evidence callback writes it to the run's journal before the next task begins.
   - Refuses to begin a step that has no way back, unless it was acknowledged.
@@ -22,9 +22,11 @@ options:
     type: str
     required: true
   state:
-    description: How far it has come.
+    description:
+      - How far it has come.
+      - V(ended) leaves it to the journal whether that is V(done) or V(failed), and refuses neither.
     type: str
-    choices: [begun, done]
+    choices: [begun, done, ended]
     required: true
   undo:
     description: How it is undone, in words.

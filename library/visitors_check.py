@@ -11,7 +11,9 @@ description:
   - Asks whoever sends or counts requests, such as a load generator or a synthetic monitor, for its samples, and judges
     those since O(since).
   - The command of a target prints JSON with C(samples). Each holds C(at), when it ended in seconds since 1970 UTC,
-    C(sent) and C(failed), the requests since the sample before, and C(slowest_ms). All else is not looked at.
+    C(sent) and C(failed), the requests since the sample before, C(slowest_ms), and, where it is known, C(mean_ms). All
+    else is not looked at.
+  - Triggers with a budget are evaluated from the samples.
   - C(covered) and C(sent_per_s) are always judged. A time without samples, and too few requests, prove nothing.
   - Where less than 3 seconds have gone by since then, it waits for them.
 version_added: 1.0.0
@@ -78,7 +80,7 @@ RETURN = r"""
 verdicts:
   description:
     - One verdict for each target, in their order. The fragment C(check) describes its parts.
-    - What is recorded whole are C(sent), C(failed), C(slowest_ms) and the number of C(samples).
+    - What is recorded whole are C(sent), C(failed), C(slowest_ms) and the C(samples), the newest 3600 of them.
   returned: always
   type: list
   elements: dict

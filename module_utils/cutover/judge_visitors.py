@@ -16,17 +16,31 @@ from typing import Any
 from .checks import CannotObserve, Check, ExpectationError
 
 MAX_GAP_S = 5.0
+# An hour of one a second: whatever has to lead back has long done so.
+SAMPLES_KEPT = 3600
 SHAPE = '{"samples": [{"at": SECONDS, "sent": COUNT, "failed": COUNT, "slowest_ms": NUMBER}, ...]}'
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What became of the requests since the sample before; ``at`` is when it ended, in seconds since 1970 UTC."""
+    """What became of the requests since the sample before; ``at`` is when it ended, in seconds since 1970 UTC.
+
+    ``mean_ms`` is ``None`` where whoever counts does not tell it.
+    """
 
     at: float
     sent: int
     failed: int
     slowest_ms: float
+    mean_ms: float | None = None
+
+    def told(self) -> dict[str, Any]:
+        """As triggers read it: of a time without requests, nothing can be said of errors and times."""
+        return {
+            "at": self.at, "requests": self.sent,
+            "error_percent": round(100 * self.failed / self.sent, 3) if self.sent else None,
+            "mean_ms": self.mean_ms if self.sent else None,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +79,9 @@ class VisitorsObservation:
         return round(sum(sample.sent for sample in self.samples[1:]) / covered_s, 1)
 
     def told(self) -> dict[str, Any]:
-        """What evidence keeps of it."""
-        return {"sent": self.sent, "failed": self.failed, "slowest_ms": self.slowest_ms, "samples": len(self.samples)}
+        """What evidence keeps of it, and triggers are evaluated from."""
+        samples = [sample.told() for sample in self.samples[-SAMPLES_KEPT:]]
+        return {"sent": self.sent, "failed": self.failed, "slowest_ms": self.slowest_ms, "samples": samples}
 
 
 def read_samples(text: str) -> list[Sample]:
@@ -84,12 +99,13 @@ def read_samples(text: str) -> list[Sample]:
 
 def _sample(data: Mapping[str, Any]) -> Sample:
     counts = {name: data[name] for name in ("sent", "failed")}
-    numbers = {name: float(data[name]) for name in ("at", "slowest_ms")}
+    numbers = {name: float(data[name]) for name in ("at", "slowest_ms", "mean_ms") if name in data or name != "mean_ms"}
     if any(type(count) is not int or count < 0 for count in counts.values()):
         raise ValueError(f"sent and failed must be counts, and are {counts['sent']!r} and {counts['failed']!r}")
     if not all(math.isfinite(number) and number >= 0 for number in numbers.values()):
-        raise ValueError(f"at and slowest_ms must be numbers, and are {data['at']!r} and {data['slowest_ms']!r}")
-    return Sample(sent=counts["sent"], failed=counts["failed"], at=numbers["at"], slowest_ms=numbers["slowest_ms"])
+        shown = ", ".join(f"{name} is {data[name]!r}" for name in numbers)
+        raise ValueError(f"times must be numbers that are not negative, and {shown}")
+    return Sample(sent=counts["sent"], failed=counts["failed"], **numbers)
 
 
 def seen_since(samples: Sequence[Sample], *, since: float, read_at: float) -> VisitorsObservation:

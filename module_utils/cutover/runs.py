@@ -15,7 +15,7 @@ from typing import Any
 from .gate import GO
 from .journal import Record
 
-BEGUN, DONE, RECOVERED = "begun", "done", "recovered"
+BEGUN, DONE, FAILED, RECOVERED = "begun", "done", "failed", "recovered"
 GOING_BACK, BACK = "going_back", "back"
 
 # What may differ between a run and the one that resumes it: it says how to go on, and nothing about the environment.
@@ -43,7 +43,7 @@ class PastRun:
 
     @property
     def steps(self) -> dict[str, str]:
-        """Each step that was begun, in that order, and how far it came: begun or done. A rehearsal takes none."""
+        """Each step that was begun, in that order, and how far it came: begun, done or failed. A rehearsal takes none."""
         if self.is_rehearsal:
             return {}
         states = {name: state for resumed in self._resumed() for name, state in resumed["steps"].items()}

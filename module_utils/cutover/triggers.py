@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
+from itertools import takewhile
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -178,10 +179,10 @@ def evaluate(
 
 
 def failed_step(records: Sequence[Record]) -> str | None:
-    """The step that was begun last and is not done; the way back is none."""
+    """The step that was begun last and is not done; those of the way back are none."""
     steps = [record["data"] for record in records if record.get("kind") == "step"]
-    begun = [step for step in steps if step.get("name") != "go_back"]
-    return str(begun[-1]["name"]) if begun and begun[-1].get("state") != "done" else None
+    forth = list(takewhile(lambda step: step.get("name") != "go_back", steps))
+    return str(forth[-1]["name"]) if forth and forth[-1].get("state") != "done" else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Say that a step of a run begins, or that it is done."""
+"""Say that a step of a run begins, and what came of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ ansible.module_utils.__path__ += [
 ]
 
 from ansible.module_utils.cutover.evidence import evidence_of
-from ansible.module_utils.cutover.runs import BEGUN, DONE
+from ansible.module_utils.cutover.runs import BEGUN, DONE, FAILED
+
+ENDED = "ended"
 
 
 def argument_spec() -> dict[str, Any]:
@@ -25,7 +27,7 @@ def argument_spec() -> dict[str, Any]:
     return {
         "run": {"type": "dict", "required": True},
         "name": {"type": "str", "required": True},
-        "state": {"type": "str", "required": True, "choices": [BEGUN, DONE]},
+        "state": {"type": "str", "required": True, "choices": [BEGUN, DONE, ENDED]},
         "undo": {"type": "str", "required": True},
         "reversible": {"type": "bool", "default": True},
         "acknowledged": {"type": "list", "elements": "str", "default": []},
@@ -48,18 +50,21 @@ class ActionModule(ActionBase):
                 f"the step {name} cannot be undone ({args['undo']}), so nothing goes on from here by itself. To take "
                 f'it, knowing that no way leads back: -e \'{{"run_acknowledged_steps": ["{name}"]}}\''
             )
-        if state == DONE:
-            _refuse_what_failed(args["run"], name)
+        if state in (DONE, ENDED):
+            wrong = _what_failed(args["run"], name)
+            if wrong and state == DONE:
+                raise AnsibleActionFail(wrong)
+            state = FAILED if wrong else DONE
         step = {"name": name, "state": state, "undo": args["undo"], "reversible": args["reversible"]}
         return result | {"changed": False, "step": step}
 
 
-def _refuse_what_failed(run: Mapping[str, Any], name: str) -> None:
+def _what_failed(run: Mapping[str, Any], name: str) -> str:
     records, problems = evidence_of(run)
     if problems:
-        raise AnsibleActionFail(f"nothing proves that the step {name} is done: {problems[0]}")
-    if failed := list(dict.fromkeys(_failed_since(records, name))):
-        raise AnsibleActionFail(f"the step {name} is not done: {'; '.join(failed)}")
+        return f"nothing proves that the step {name} is done: {problems[0]}"
+    failed = list(dict.fromkeys(_failed_since(records, name)))
+    return f"the step {name} is not done: {'; '.join(failed)}" if failed else ""
 
 
 def _failed_since(records: Sequence[Mapping[str, Any]], name: str) -> Iterator[str]:

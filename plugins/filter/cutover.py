@@ -100,7 +100,22 @@ def instance_targets(
 
 def ways_back(ways: Sequence[Mapping[str, Any]], begun: Sequence[str] | None) -> list[str]:
     """What to take, in this order, to undo the steps that were begun; everything when nobody knows which were."""
-    return [str(way["taken"]) for way in ways if begun is None or set(way["undoes"]) & set(begun)]
+    return [str(way["taken"]) for way in _ways(ways, begun)]
+
+
+def ways_ahead(
+    ways: Sequence[Mapping[str, Any]], begun: Sequence[str] | None, durations_s: Mapping[str, float]
+) -> list[str]:
+    """One line for each way that leads back: how long it took, and what it brings about."""
+    return [f"{way['taken']} ({_took(way['taken'], durations_s)}); {way['effect']}" for way in _ways(ways, begun)]
+
+
+def _ways(ways: Sequence[Mapping[str, Any]], begun: Sequence[str] | None) -> list[Mapping[str, Any]]:
+    return [way for way in ways if begun is None or set(way["undoes"]) & set(begun)]
+
+
+def _took(name: str, durations_s: Mapping[str, float]) -> str:
+    return f"took {durations_s[name]:.0f} s" if name in durations_s else "not timed yet"
 
 
 def steps_of(steps: Mapping[str, Mapping[str, Any]], components: Sequence[str]) -> list[str]:
@@ -118,8 +133,7 @@ def steps_ahead(
     lines = []
     for name in steps_of(steps, components):
         step = steps[name]
-        took = f"took {durations_s[name]:.0f} s" if name in durations_s else "not timed yet"
-        state = "done before, verified" if name in done else took
+        state = "done before, verified" if name in done else _took(name, durations_s)
         way_back = f"undone by: {step['undo']}" if step.get("reversible", True) else f"NO WAY BACK: {step['undo']}"
         lines.append(f"{name} ({state}); {way_back}")
     return lines
@@ -204,6 +218,7 @@ class FilterModule:
             each_with,
             steps_of,
             steps_ahead,
+            ways_ahead,
             ways_back,
             named,
             command_targets,

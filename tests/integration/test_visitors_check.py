@@ -77,7 +77,7 @@ def test_requests_that_are_all_answered_are_green_in_every_finding(check: RunMod
     recorded = result["verdicts"][0]["recorded"]
     assert recorded["sent"] > 60
     assert recorded["failed"] == 0
-    assert recorded["samples"] >= 3
+    assert len(recorded["samples"]) >= 3
 
 
 def test_one_request_that_is_lost_is_told_and_nothing_else(check: RunModule, tmp_path: Path) -> None:

@@ -162,6 +162,17 @@ def test_just_what_was_begun_is_undone_and_everything_when_nobody_knows() -> Non
     assert FILTERS["ways_back"](ways, None) == ["traffic/rollback", "release/rollback"]
 
 
+def test_a_plan_of_the_way_back_says_of_each_step_how_long_it_took_and_what_it_brings_about() -> None:
+    ways = [
+        {"taken": "traffic/rollback", "undoes": ["share", "shift"], "effect": "all traffic to the pool before"},
+        {"taken": "release/rollback", "undoes": ["start"], "effect": "the link as it was"},
+    ]
+    assert FILTERS["ways_ahead"](ways, ["shift"], {"traffic/rollback": 0.6}) == [
+        "traffic/rollback (took 1 s); all traffic to the pool before"
+    ]
+    assert FILTERS["ways_ahead"](ways, None, {})[1] == "release/rollback (not timed yet); the link as it was"
+
+
 def test_a_plan_says_of_each_step_how_long_it_took_and_how_it_is_undone() -> None:
     steps = {
         "migrate": {"component": "migrations", "undo": "nothing", "reversible": False},

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cutover.checks import CannotObserve, ExpectationError, judge
 from cutover.judge_visitors import Sample, read_samples, seen_since, visitors_checks
+from cutover.triggers import evaluate, read_triggers
 from cutover.verdict import Finding, Status
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,9 +90,9 @@ def test_who_does_not_say_how_many_must_come_is_refused(expected):
 
 def test_samples_are_read_in_their_order_whatever_else_there_is():
     later = {"at": 2, "sent": 1, "failed": 0, "slowest_ms": 3}
-    text = json.dumps({"tool": "k6", "samples": [later, {**later, "at": 1.5, "more": None}]})
+    text = json.dumps({"tool": "k6", "samples": [later, {**later, "at": 1.5, "mean_ms": 2, "more": None}]})
 
-    assert [sample.at for sample in read_samples(text)] == [1.5, 2.0]
+    assert [(sample.at, sample.mean_ms) for sample in read_samples(text)] == [(1.5, 2.0), (2.0, None)]
 
 
 @pytest.mark.parametrize(
@@ -107,11 +108,29 @@ def test_samples_are_read_in_their_order_whatever_else_there_is():
         pytest.param('{"samples": [{"at": 1, "sent": true, "failed": 0, "slowest_ms": 1}]}', id="a count is true"),
         pytest.param('{"samples": [{"at": NaN, "sent": 1, "failed": 0, "slowest_ms": 1}]}', id="no time"),
         pytest.param('{"samples": [{"at": 1, "sent": 1, "failed": 0, "slowest_ms": Infinity}]}', id="for ever"),
+        pytest.param(
+            '{"samples": [{"at": 1, "sent": 1, "failed": 0, "slowest_ms": 1, "mean_ms": null}]}', id="no mean"
+        ),
     ],
 )
 def test_any_other_document_is_not_understood(text):
     with pytest.raises(CannotObserve, match="samples"):
         read_samples(text)
+
+
+def test_triggers_are_evaluated_from_what_is_kept():
+    slow = {f"s{at}": {"mean_ms": 400.0, "failed": 1} for at in range(30, 33)}
+    seen = seen_since(a_minute(**{"s29": {"sent": 0}}, **slow), since=BEGAN, read_at=BEGAN + 61)
+    record = {"kind": "verdict", "data": {"component": "visitors", "subject": "k6", "recorded": seen.told()}}
+    triggers = [
+        {"name": "wait", "max_mean_ms": 300, "samples": 3}, {"name": "wait longer", "max_mean_ms": 300, "samples": 4},
+        {"name": "errors", "max_error_percent": 1, "samples": 3},
+    ]  # fmt: skip
+
+    fired = [(each.trigger, each.observed) for each in evaluate([record], read_triggers(triggers))]
+
+    assert fired == [("wait", [400.0] * 3), ("errors", [2.0] * 3)]
+    assert seen.told()["samples"][29] == {"at": BEGAN + 29.5, "requests": 0, "error_percent": None, "mean_ms": None}
 
 
 @given(st.lists(st.builds(Sample, at=st.floats(0, 4e9), sent=st.integers(0, 9), failed=st.integers(0, 9),

@@ -143,6 +143,8 @@ def test_the_step_that_failed_is_the_one_that_was_begun_and_not_done() -> None:
 
     assert failed_step([step("stage", "begun"), step("stage", "done"), step("migrate", "begun")]) == "migrate"
     assert failed_step([step("stage", "begun"), step("stage", "done"), step("go_back", "begun")]) is None
+    forth = [step("stage", "begun"), step("stage", "done"), step("migrate", "begun")]
+    assert failed_step([*forth, step("go_back", "begun"), step("traffic/rollback", "begun")]) == "migrate"
     assert failed_step([]) is None
 
 
