@@ -43,7 +43,7 @@ class PastRun:
 
     @property
     def steps(self) -> dict[str, str]:
-        """Each step that was begun, in that order, and how far it came: begun, done or failed. A rehearsal takes none."""
+        """Each step that was begun, in that order, and how far it came: begun, done, failed. A rehearsal takes none."""
         if self.is_rehearsal:
             return {}
         states = {name: state for resumed in self._resumed() for name, state in resumed["steps"].items()}

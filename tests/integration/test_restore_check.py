@@ -191,20 +191,37 @@ def test_the_scratch_of_a_killed_trial_is_dropped_by_the_next_and_no_other(
 def test_a_scratch_that_cannot_be_dropped_is_told_and_what_was_seen_in_it_counts(
     shop: Shop, server: servers.Postgres
 ) -> None:
+    held = shop.folder / "held"
+
     def hold() -> None:
         """Somebody takes the scratch for a template as soon as it is there: then nobody may drop it."""
         servers.wait_until(lambda: scratches(shop), what="a scratch")
         server.run(f"ALTER DATABASE {scratches(shop)[0]} IS_TEMPLATE true")
+        held.touch()
 
     somebody = threading.Thread(target=hold)
     somebody.start()
-    result = shop.try_out(expected={"min_tables": 2})
+    result = shop.try_out(expected={"min_tables": 2}, program_dir=str(patient_programs(shop.folder, held)))
     somebody.join()
     assert red(result) == ["restore.left_behind"]
     assert findings(result)["restore.left_behind"]["observed"] == scratches(shop) != []
     server.run(f"ALTER DATABASE {scratches(shop)[0]} IS_TEMPLATE false")
     assert red(shop.try_out()) == []
     assert scratches(shop) == []
+
+
+def patient_programs(folder: Path, held: Path) -> Path:
+    """PostgreSQL's programs, but that what is restored into a database waits until ``held`` is there."""
+    programs = folder / "programs"
+    programs.mkdir()
+    for program in servers.postgres_binaries().iterdir():
+        (programs / program.name).symlink_to(program)
+    (programs / "pg_restore").unlink()
+    wait = f'case " $* " in *" --list "*) ;; *) until [ -e "{held}" ]; do sleep 0.05; done ;; esac'
+    real = servers.postgres_binaries() / "pg_restore"
+    (programs / "pg_restore").write_text(f'#!/bin/sh\n{wait}\nexec "{real}" "$@"\n')
+    (programs / "pg_restore").chmod(0o755)
+    return programs
 
 
 def scratches(shop: Shop) -> list[str]:

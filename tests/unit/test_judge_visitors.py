@@ -120,7 +120,7 @@ def test_any_other_document_is_not_understood(text):
 
 def test_triggers_are_evaluated_from_what_is_kept():
     slow = {f"s{at}": {"mean_ms": 400.0, "failed": 1} for at in range(30, 33)}
-    seen = seen_since(a_minute(**{"s29": {"sent": 0}}, **slow), since=BEGAN, read_at=BEGAN + 61)
+    seen = seen_since(a_minute(s29={"sent": 0}, **slow), since=BEGAN, read_at=BEGAN + 61)
     record = {"kind": "verdict", "data": {"component": "visitors", "subject": "k6", "recorded": seen.told()}}
     triggers = [
         {"name": "wait", "max_mean_ms": 300, "samples": 3}, {"name": "wait longer", "max_mean_ms": 300, "samples": 4},
