@@ -57,7 +57,7 @@ options:
       - V(instance) breaks nothing that serves. It runs O(argv), one more instance with settings that are wrong, until
         it is undone; the kernel ends it when its keeper is killed.
       - V(redis_pause) has Redis answer nobody (C(CLIENT PAUSE)), a limit that the server keeps itself; it cannot be
-        ended earlier. V(vault_seal) seals Vault or OpenBao, and unseals it with its keys.
+        ended earlier. V(vault_seal) seals Vault or OpenBao, and unseals it with the shares of its holders.
       - Needed with O(state=broken), and with O(state=mended) where a fault is not undone.
     type: str
     choices: [pause, kill, stop, command, instance, redis_pause, vault_seal]
@@ -161,11 +161,15 @@ options:
       token:
         description: A token that may seal it. Needed with O(state=broken).
         type: str
-      unseal_keys:
-        description: Key shares, as many as unseal it.
+      unseal_key_files:
+        description: Files of key shares on the host, as many as unseal it, as M(vault_unseal) takes them. They are
+          read before anything is broken.
         type: list
-        elements: str
+        elements: path
         required: true
+      age_identity:
+        description: File of the identity that unwraps those that are wrapped with age.
+        type: path
 attributes:
   check_mode:
     support: full
@@ -260,7 +264,8 @@ VAULT = {
     "ca_path": {"type": "path"},
     "namespace": {"type": "str"},
     "token": {"type": "str", "no_log": True},
-    "unseal_keys": {"type": "list", "elements": "str", "no_log": True, "required": True},
+    "unseal_key_files": {"type": "list", "elements": "path", "no_log": False, "required": True},
+    "age_identity": {"type": "path"},
 }
 
 

@@ -179,6 +179,10 @@ options:
       vault_key:
         description: Key of the token there.
         type: str
+      vault_versions_back:
+        description: Which version of it, counted back from the newest. With 1, the token before the last rotation.
+        type: int
+        default: 0
       from_value:
         description: Name of the value that holds its token, such as one that a login captured. It is shown nowhere,
           whether it was captured with C(secret=true) or not.
@@ -210,6 +214,10 @@ options:
       vault_key:
         description: Key of the value there.
         type: str
+      vault_versions_back:
+        description: Which version of it, counted back from the newest.
+        type: int
+        default: 0
   vault:
     description: Where C(vault_path) and C(vault_key) are read.
     type: dict
@@ -410,7 +418,11 @@ JOURNEY = {
     "cleanup": STEPS,
 }
 
-FROM_VAULT = {"vault_path": {"type": "str"}, "vault_key": {"type": "str", "no_log": False}}
+FROM_VAULT = {
+    "vault_path": {"type": "str"},
+    "vault_key": {"type": "str", "no_log": False},
+    "vault_versions_back": {"type": "int", "default": 0},
+}
 
 IDENTITY = {
     "name": {"type": "str", "required": True},

@@ -7,21 +7,16 @@ Their logins and keys come in options that are shown nowhere, and stay in the me
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from .apply_fault import Kind, Options
-from .checks import CannotObserve
+from .apply_vault_seal import ANSWER_S, SealError, VaultSeal
 from .keeper import Fault, FaultError, Memory
-from .observe_http import BoundedSession
+from .observe_key_shares import Share, ShareError, read_shares
 from .observe_resp import Place, Refusal, Server, ask
 from .pool import Deadline
-from .ticks import ticks
-
-# What a server may take to answer, and to be active after its last key, in seconds.
-ANSWER_S = 10.0
-POLL_S = 0.1
-
 
 # --- Redis ------------------------------------------------------------------------------------------------------------
 
@@ -69,66 +64,51 @@ def _login(redis: Options) -> list[tuple[str, ...]]:
 
 
 def _vault_seal(options: Options, memory: Memory | None) -> Fault:
-    """Seal Vault or OpenBao; its keys unseal it again. Source: openbao.org/api-docs/system/seal"""
-    vault = _Vault(options["vault"])
-    if memory is None:
-        vault.refuse_unless_it_can_be_unsealed()
+    """Seal Vault or OpenBao; the shares of its holders unseal it again. They are read before anything is broken."""
+    vault = options["vault"]
+    server = VaultSeal(vault)
+    with _as_faults():
+        shares = read_shares(vault["unseal_key_files"], age_identity=vault.get("age_identity"))
+        if memory is None:
+            _refuse_unless_it_can_be_unsealed(server, shares)
     return Fault(
-        what=f"{vault.address} is sealed", undo_said="unseal it with its keys", memory=memory or {},
-        cause=vault.seal, undo=vault.unseal,
+        what=f"{server.address} is sealed", undo_said="unseal it with the shares of its holders", memory=memory or {},
+        cause=lambda: _seal(server, vault["token"]), undo=lambda: _unseal(server, shares),
     )  # fmt: skip
 
 
-class _Vault:
-    def __init__(self, options: Options) -> None:
-        self.address = str(options["address"]).rstrip("/")
-        self._options = options
-
-    def refuse_unless_it_can_be_unsealed(self) -> None:
-        state, keys = self._ask("GET", "sys/seal-status"), len(self._options["unseal_keys"])
-        if state["sealed"]:
-            raise FaultError(f"{self.address} is sealed already: nothing was broken")
-        if keys < state["t"]:
-            raise FaultError(
-                f"{self.address} needs {state['t']} keys to be unsealed, and has {keys}: nothing was broken"
-            )
-
-    def seal(self) -> None:
-        self._ask("PUT", "sys/seal", token=self._options["token"])
-
-    def unseal(self) -> str:
-        state, taken = self._ask("GET", "sys/seal-status"), 0
-        for key in self._options["unseal_keys"]:
-            if not state["sealed"]:
-                break
-            state, taken = self._ask("PUT", "sys/unseal", body={"key": key}), taken + 1
-        if state["sealed"]:
-            raise FaultError(f"{self.address} is still sealed: {state['progress']} of {state['t']} keys count")
-        _until_active(lambda: self._ask("GET", "sys/health?standbyok=true"))
-        return f"{taken} keys of {state['n']} unsealed it" if taken else "it was unsealed already"
-
-    def _ask(self, method: str, path: str, *, token: str | None = None, body: Any = None) -> Any:
-        headers = {"X-Vault-Namespace": self._options["namespace"]} if self._options.get("namespace") else {}
-        headers |= {"X-Vault-Token": token} if token else {}
-        with BoundedSession(Deadline(time.monotonic() + ANSWER_S), ca_path=self._options.get("ca_path")) as session:
-            url = f"{self.address}/v1/{path}"
-            answer = session.request(method, url, json=body, headers=headers, allow_redirects=False)
-        if answer.status_code >= 300:
-            raise FaultError(f"{self.address} answered {path.partition('?')[0]} with {answer.status_code}")
-        return answer.json() if answer.content else {}
+@contextmanager
+def _as_faults() -> Iterator[None]:
+    try:
+        yield
+    except (SealError, ShareError) as reason:
+        raise FaultError(str(reason)) from reason
 
 
-def _until_active(ask_for_health: Callable[[], Any]) -> None:
-    """After its last key a server is a standby for a moment, and serves nobody."""
-    reason: Exception | None = None
-    for _ in ticks(total_s=ANSWER_S, every_s=POLL_S):
-        try:
-            ask_for_health()
-        except (FaultError, CannotObserve) as not_yet:
-            reason = not_yet
-            continue
-        return
-    raise FaultError(f"it is unsealed, and not active: {reason}")
+def _refuse_unless_it_can_be_unsealed(server: VaultSeal, shares: Sequence[Share]) -> None:
+    state = server.state()
+    if state.sealed:
+        raise FaultError(f"{server.address} is sealed already: nothing was broken")
+    if len(shares) < state.threshold:
+        raise FaultError(
+            f"{server.address} needs {state.threshold} key shares to be unsealed, and has {len(shares)}: "
+            "nothing was broken"
+        )
+
+
+def _seal(server: VaultSeal, token: str) -> None:
+    with _as_faults():
+        server.seal(token)
+
+
+def _unseal(server: VaultSeal, shares: Sequence[Share]) -> str:
+    with _as_faults():
+        state, taken = server.unseal(shares)
+    if state.sealed:
+        raise FaultError(f"{server.address} is still {state.said}")
+    if not taken:
+        return "it was unsealed already"
+    return f"{len(taken)} of {state.shares} holders unsealed it: {', '.join(each.holder for each in taken)}"
 
 
 SERVER_KINDS: Mapping[str, Kind] = {"redis_pause": _redis_pause, "vault_seal": _vault_seal}

@@ -40,6 +40,7 @@ class Secret:
     value: str | None = None
     vault_path: str | None = None
     vault_key: str | None = None
+    vault_versions_back: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,8 +203,13 @@ def _unique(declared: Iterable[Options] | None, what: str) -> list[Options]:
 
 
 def _secret(name: str, options: Options, *, value: str = "value") -> Secret:
-    path = options.get("vault_path")
-    return Secret(name=name, value=options.get(value), vault_path=path, vault_key=options.get("vault_key"))
+    path, back = options.get("vault_path"), options.get("vault_versions_back") or 0
+    if back < 0:
+        raise ExpectationError(f"{name}: vault_versions_back is {back}, and must be 0 or more")
+    return Secret(
+        name=name, value=options.get(value), vault_path=path, vault_key=options.get("vault_key"),
+        vault_versions_back=back,
+    )  # fmt: skip
 
 
 def _identity(options: Options) -> Identity:

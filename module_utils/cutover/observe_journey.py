@@ -155,7 +155,7 @@ class _Walker:
 
     def _from_vault(self, needed: list[Secret]) -> dict[str, str]:
         wanted = {
-            secret.name: (secret.vault_path, str(secret.vault_key))
+            secret.name: (secret.vault_path, str(secret.vault_key), secret.vault_versions_back)
             for secret in needed
             if secret.value is None and secret.vault_path
         }

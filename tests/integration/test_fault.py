@@ -159,7 +159,11 @@ def breakable(request: pytest.FixtureRequest, tmp_path: Path) -> Breakable:
         options = {"address": f"redis://127.0.0.1:{server.port}/0", "password": server.password}
         return Breakable({"kind": kind, "redis": options}, lambda: answers(server), (server.password,))
     bao = request.getfixturevalue("openbao")
-    vault = {"address": bao.address, "token": bao.root_token, "unseal_keys": list(bao.keys[:3])}
+    files = [tmp_path / f"share-{number}" for number in range(3)]
+    for file, key in zip(files, bao.keys, strict=False):
+        file.write_text(f"{key}\n")
+        file.chmod(0o600)
+    vault = {"address": bao.address, "token": bao.root_token, "unseal_key_files": [str(file) for file in files]}
     return Breakable({"kind": kind, "vault": vault}, lambda: unsealed(bao), (bao.root_token, *bao.keys))
 
 

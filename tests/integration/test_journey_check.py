@@ -680,6 +680,26 @@ def test_tokens_and_secrets_come_from_vault(walk: RunModule, vault: dict[str, An
     assert [secret for secret in (PASSWORD, ADMIN_TOKEN, VIEWER_TOKEN, vault["secret_id"]) if secret in text] == []
 
 
+def test_a_token_of_the_version_before_is_another(
+    walk: RunModule, vault: dict[str, Any], openbao: servers.OpenBao
+) -> None:
+    keep = openbao.client().secrets.kv.v2
+    old = {"name": "old", "vault_path": "journeys/rotated", "vault_key": "viewer", "vault_versions_back": 1}
+    new = old | {"name": "new", "vault_versions_back": 0}
+    steps = [step(name=who, **{"as": who}) for who in ("old", "new")]
+    root = {"address": vault["address"], "token": openbao.root_token}
+    keep.create_or_update_secret("rotated", {"viewer": "old-4711-token"}, mount_point="journeys")
+    with serving({"/x": Answer()}) as web:
+        never = walk(web.address, steps, vault=root, identities=[old, new])
+        keep.create_or_update_secret("rotated", {"viewer": "new-4712-token"}, mount_point="journeys")
+        assert red(walk(web.address, steps, vault=root, identities=[old, new])) == []
+    assert red(never) == ["reachable"]
+    assert "its newest version is 1: there is none 1 before it" in findings(never)["reachable"]["cause"]
+    assert [asked.headers["authorization"] for asked in web.asked] == [
+        "Bearer old-4711-token", "Bearer new-4712-token",
+    ]  # fmt: skip
+
+
 def test_a_token_serves_to_read_vault_too(walk: RunModule, vault: dict[str, Any], openbao: servers.OpenBao) -> None:
     with application() as web:
         by_token = {"address": vault["address"], "token": openbao.root_token}

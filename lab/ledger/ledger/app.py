@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
+import socket
+import stat
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -44,7 +47,7 @@ CallNext = Callable[[Request], Awaitable[Response]]
 def run(settings: Settings) -> None:
     contexts.configure_logging()
     context = contexts.connect(settings, secrets=("auth", "tokens", "objectstore"))
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(context),
         host=settings.listen_host,
         port=settings.listen_port,
@@ -55,6 +58,22 @@ def run(settings: Settings) -> None:
         access_log=False,
         server_header=False,
     )
+    held = held_socket()
+    uvicorn.Server(config).run(sockets=[held] if held else None)
+
+
+def held_socket() -> socket.socket | None:
+    """The listening socket that the process manager holds for us as standard input, where it does.
+
+    What comes while this process is started again waits in the socket's queue, and is not refused.
+    """
+    if not stat.S_ISSOCK(os.fstat(0).st_mode):
+        return None
+    held = socket.socket(fileno=os.dup(0))
+    if held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return held
+    held.close()
+    return None
 
 
 def create_app(context: contexts.Context) -> FastAPI:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kill the controller, as a loss of power does: KILL_AT=migrate:begun, KILL_AT=migrate:done, KILL_AT=migrate:inside.
+KILL_AT=migrate:inside:TERM asks it to end instead, and INT does as Ctrl-C does.
 
 `inside` is shortly after the task began that does the step's work; the worker that runs it is left to itself. With
 KILL_TREE=FILE it is not the controller that is killed but the process whose id is in that file, and all below it.
@@ -49,7 +50,8 @@ class CallbackModule(CallbackBase):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._step, _, self._when = os.environ.get("KILL_AT", "").partition(":")
+        self._step, self._when, signal_name = [*os.environ.get("KILL_AT", "").split(":"), "", ""][:3]
+        self._signal = signal.Signals[f"SIG{signal_name or 'KILL'}"]
         self._begun = False
 
     def v2_runner_on_ok(self, result: Any) -> None:
@@ -67,7 +69,7 @@ class CallbackModule(CallbackBase):
     def _kill(self) -> None:
         tree = os.environ.get("KILL_TREE")
         for pid in _with_children(int(Path(tree).read_text())) if tree else [os.getpid()]:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, self._signal)
 
 
 def _with_children(pid: int) -> list[int]:

@@ -60,6 +60,9 @@ def bring_up(server: OpenBao, keep: Keep, furniture: Mapping[str, Any]) -> bool:
         initialised = server.ask("PUT", "sys/init", {"secret_shares": SHARES, "secret_threshold": THRESHOLD})
         keep.put(KEYS, json.dumps(initialised))
     keys = json.loads(keep.get(KEYS))
+    for number, key in enumerate(keys["keys_base64"], start=1):
+        if not keep.has(f"openbao-share-{number}"):
+            keep.put(f"openbao-share-{number}", key)
     if status["sealed"]:
         for key in keys["keys_base64"][:THRESHOLD]:
             server.ask("PUT", "sys/unseal", {"key": key})

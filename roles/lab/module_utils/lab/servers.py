@@ -141,7 +141,9 @@ def bring_up(stack: Stack, contents: Contents, restart: Sequence[str] = ()) -> l
     for name in stack.supervisors.keys() & set(restart):
         _end_manager(stack, name)
     processes.end(_orphans(stack))
-    _side_by_side([partial(_ensure_manager, manager.path) for manager in stack.supervisors.values()])
+    web = {host.supervisor.path: f"tcp://{host.listener.address}:{host.listener.port}" for host in stack.app_hosts}
+    managers = [manager.path for manager in stack.supervisors.values()]
+    _side_by_side([partial(_ensure_manager, path, web_socket=web.get(path)) for path in managers])
     tasks = (partial(_postgres, stack, contents), partial(_openbao, stack, contents), partial(_others, stack))
     servers = {name for names in _side_by_side(tasks) for name in names}
     return sorted(servers.union(_apps(stack, servers_were_down=bool(servers & APPLICATION_NEEDS))))
@@ -199,7 +201,8 @@ def search_path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), inherited, "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 
-def _ensure_manager(socket_path: Path) -> None:
+def _ensure_manager(socket_path: Path, *, web_socket: str | None) -> None:
+    """Start a supervisord that is not there. ``web_socket`` is the socket that it holds for the web program."""
     manager = Supervisor(socket_path)
     if manager.states() is not None:
         return
@@ -208,6 +211,7 @@ def _ensure_manager(socket_path: Path) -> None:
     path = search_path()
     argv = [shutil.which("supervisord", path=path) or "supervisord", "-c", str(configuration)]
     environment = {"PATH": path, "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
+    environment |= {"CUTOVER_LAB_WEB": web_socket} if web_socket else {}
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, cwd="/", timeout=30, check=False)
     if done.returncode:
         said = (done.stdout + done.stderr).strip().splitlines()[-1:]
