@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from .judge_service import SUPERVISOR_COMES_BACK
-from .observe_service import SupervisorFault, ask_supervisor, call_supervisor, is_named
+from .observe_service import SupervisorFault, ask_supervisor, call_supervisor, is_named, settled
 from .pool import Deadline
 from .ticks import ticks
 
@@ -33,7 +33,7 @@ def bring(
     """Have ``names`` ``started``, ``stopped`` or ``restarted``; the names (group:program) of those that it changed.
 
     A name is a program's, a group's, or ``group:program``. What is on its way up counts as started. What supervisord
-    would start again by itself does not count as stopped, though it may not run just now. ``restarted`` takes over
+    starts again by itself does not count as stopped, though it may not run just now. ``restarted`` takes over
     what was changed in the configuration of these programs, and leaves all others alone.
 
     Raises ``ProgramError`` for a name that supervisord does not know and a program that does not get there, and
@@ -44,12 +44,11 @@ def bring(
             _take_over_configuration(target, names, deadline)
         to_stop = to_start = _programs(target, names, deadline)
     else:
-        programs = _programs(target, names, deadline)
+        programs = settled(lambda: _programs(target, names, deadline))
         to_stop = [each for each in programs if state == "stopped" and each["statename"] in SUPERVISOR_COMES_BACK]
         to_start = [each for each in programs if state == "started" and each["statename"] not in UP]
     if not check_mode:
-        _change(target, to_stop, "stopProcess", NOT_RUNNING, deadline)
-        _wait(target, to_stop, deadline, over=lambda now: now not in SUPERVISOR_COMES_BACK)
+        _stop(target, to_stop, deadline)
         _change(target, to_start, "startProcess", ALREADY_STARTED, deadline)
         _wait(target, to_start, deadline, over=lambda now: now == "RUNNING", lost=lambda now: now not in UP)
     return sorted({_full_name(each) for each in [*to_stop, *to_start]})
@@ -59,13 +58,24 @@ def _full_name(program: Program) -> str:
     return f"{program['group']}:{program['name']}"
 
 
-def _programs(target: Options, names: Sequence[str], deadline: Deadline) -> list[Program]:
+def _programs(target: Options, names: Sequence[str], deadline: Deadline) -> list[dict[str, Any]]:
     answer = ask_supervisor(target, deadline)
     for name in names:
         if not any(is_named(info, name) for info in answer):
             known = ", ".join(sorted(str(info["name"]) for info in answer)) or "none"
             raise ProgramError(f"supervisord at {target['address']} has no program {name}. It has: {known}")
     return [info for info in answer if any(is_named(info, name) for name in names)]
+
+
+def _stop(target: Options, programs: Sequence[Program], deadline: Deadline) -> None:
+    """Stop them, and again whatever had just ended by itself then, because supervisord has started it since."""
+    left, stopped = programs, {_full_name(program) for program in programs}
+    while left:
+        _change(target, left, "stopProcess", NOT_RUNNING, deadline)
+        _wait(target, left, deadline, over=lambda now: now not in SUPERVISOR_COMES_BACK)
+
+        now = settled(lambda: [info for info in ask_supervisor(target, deadline) if _full_name(info) in stopped])
+        left = [info for info in now if info["statename"] in SUPERVISOR_COMES_BACK]
 
 
 def _change(target: Options, programs: Sequence[Program], method: str, harmless: int, deadline: Deadline) -> None:

@@ -30,6 +30,7 @@ from .judge_service import (
 )
 from .masking import Masker
 from .pool import Deadline
+from .ticks import ticks
 
 T = TypeVar("T")
 Options = Mapping[str, Any]
@@ -40,6 +41,8 @@ MAX_LOG_BYTES = 10 * 1024 * 1024
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _ENDING_S = 0.5
 _GRACE_S = 0.2
+# supervisord takes a turn every second at least.
+SETTLED_S = 2.0
 
 SYSTEMD_PROPERTIES = ("LoadState", "ActiveState", "SubState", "MainPID", "ActiveEnterTimestampMonotonic")
 
@@ -105,6 +108,38 @@ def _together(processes: Sequence[Process]) -> Process:
         started_at=min((process.started_at for process in processes if process.started_at), default=None),
         uptime_s=min((process.uptime_s for process in processes if process.uptime_s is not None), default=None),
     )
+
+
+def settled(ask: Callable[[], Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """What supervisord says of processes, once none of them has just ended.
+
+    It starts such a one again at its next turn, or never; until then both look the same, because nothing in its answers
+    tells whether a program is to be started again. One that has ended anew by then is told as on its way up.
+    """
+    answer = list(ask())
+    ended: dict[tuple[str, str], Any] = {}
+    for gone_s in ticks(total_s=SETTLED_S, every_s=SETTLED_S / 4):
+        ended = {_which(info): ended.get(_which(info), info["start"]) for info in answer if _has_ended(info)}
+        if not ended or gone_s >= SETTLED_S:
+            break
+        answer = list(ask())
+    anew = {which for which, began in ended.items() if began != {_which(i): i["start"] for i in answer}[which]}
+    return [info | {"statename": "STARTING"} if _which(info) in anew else info for info in answer]
+
+
+def _which(info: Mapping[str, Any]) -> tuple[str, str]:
+    return info["group"], info["name"]
+
+
+def _has_ended(info: Mapping[str, Any]) -> bool:
+    return bool(info["statename"] == "EXITED")
+
+
+def _supervisor(target: Options, names: Sequence[str], asker: _Asker) -> Processes:
+    def ask() -> list[dict[str, Any]]:
+        return [info for info in ask_supervisor(target, asker.deadline) if any(is_named(info, name) for name in names)]
+
+    return supervisor_processes(settled(ask), names)
 
 
 def ask_supervisor(
@@ -274,7 +309,7 @@ def _by_command(target: Options, names: Sequence[str], asker: _Asker) -> Process
 
 
 DRIVERS: Mapping[str, Callable[[Options, Sequence[str], _Asker], Processes]] = {
-    "supervisor": lambda target, names, asker: supervisor_processes(ask_supervisor(target, asker.deadline), names),
+    "supervisor": _supervisor,
     "systemd": _systemd,
     "command": _by_command,
 }

@@ -113,6 +113,30 @@ def test_a_program_that_keeps_crashing_is_stopped_and_does_not_come_back(
     assert not bring("stopped", "scheduler")["changed"]
 
 
+@pytest.mark.parametrize("after_s", [0.0, 0.2, 0.5, 0.9, 1.2])
+def test_a_program_that_has_just_ended_by_itself_does_not_come_back_either(
+    bring: RunModule, supervisord: Supervisord, run_module: RunModule, after_s: float
+) -> None:
+    supervisord.declare(scheduler=("sleep 0.3; exit 3", 0))
+    bring("restarted", "scheduler")
+    # Nobody asks meanwhile: to answer, supervisord would take its next turn, and start it.
+    time.sleep(after_s)
+    bring("stopped", "scheduler")
+    time.sleep(1.5)
+
+    assert supervisord.state("scheduler") in ("STOPPED", "FATAL")
+    assert supervisord.told("scheduler")["pid"] == 0
+
+
+def test_a_program_that_has_ended_for_good_is_left_alone(bring: RunModule, supervisord: Supervisord) -> None:
+    supervisord.declare(web=("exit 0", 0))
+    bring("restarted", "web")
+    time.sleep(0.5)
+
+    assert not bring("stopped", "web")["changed"]
+    assert supervisord.state("web") == "EXITED"
+
+
 def test_a_restart_is_another_process(bring: RunModule, supervisord: Supervisord) -> None:
     bring("started", "web")
     before = supervisord.told("web")["pid"]

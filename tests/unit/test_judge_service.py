@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cutover import observe_service
 from cutover.checks import CannotObserve, ExpectationError, judge
 from cutover.judge_log import ErrorLines
 from cutover.judge_service import UNKNOWN, Process, ServiceObservation, service_checks
@@ -205,3 +206,26 @@ def test_each_state_of_systemd_is_understood() -> None:
 def test_what_systemctl_never_says_is_not_understood(stdout: str, words: str) -> None:
     with pytest.raises(CannotObserve, match=words):
         systemd_processes(stdout, ["web"], monotonic_s=1.0, now_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("answers", "state"),
+    [
+        pytest.param([("RUNNING", 1)], "RUNNING", id="it runs"),
+        pytest.param([("EXITED", 1), ("RUNNING", 2)], "RUNNING", id="it is started again at the next turn"),
+        pytest.param([("EXITED", 1)], "EXITED", id="it has ended for good"),
+        pytest.param([("EXITED", 1), ("EXITED", 2)], "STARTING", id="it was started, and has ended again"),
+        pytest.param([("EXITED", 1), ("STOPPED", 1)], "STOPPED", id="somebody stopped it"),
+    ],
+)
+def test_what_has_just_ended_is_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch, answers: list[tuple[str, int]], state: str
+) -> None:
+    monkeypatch.setattr(observe_service, "SETTLED_S", 0.05)
+    left = list(answers)
+
+    def ask() -> list[dict[str, Any]]:
+        statename, start = left.pop(0) if len(left) > 1 else left[0]
+        return [info("web", statename, start=start)]
+
+    assert [each["statename"] for each in observe_service.settled(ask)] == [state]
