@@ -25,6 +25,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ledger import auth, flows, operations, ready, release
 from ledger import context as contexts
@@ -106,8 +107,31 @@ def create_app(context: contexts.Context) -> FastAPI:
         CORSMiddleware, allow_origins=settings.cors_allow_origins, allow_methods=["*"], allow_headers=["*"]
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.trusted_hosts))
-    app.middleware("http")(surround)  # the last added is the outermost
+    app.middleware("http")(surround)
+    app.add_middleware(Whole)  # the last added is the outermost
     return app
+
+
+class Whole:
+    """Sends no head without its body: half an answer of a process that dies cannot be asked for again, none can."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head: Message | None = None
+
+        async def send_whole(message: Message) -> None:
+            nonlocal head
+            if message["type"] == "http.response.start":
+                head = message
+                return
+            if head is not None:
+                await send(head)
+                head = None
+            await send(message)
+
+        await self.app(scope, receive, send_whole)
 
 
 @asynccontextmanager
