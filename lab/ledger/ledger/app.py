@@ -25,9 +25,8 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ledger import auth, flows, operations, ready, release
+from ledger import auth, flows, operations, ready, release, whole
 from ledger import context as contexts
 from ledger.objectstore import ObjectStore
 from ledger.settings import Settings
@@ -50,6 +49,7 @@ def run(settings: Settings) -> None:
     context = contexts.connect(settings, secrets=("auth", "tokens", "objectstore"))
     config = uvicorn.Config(
         create_app(context),
+        http=whole.WholeProtocol,
         host=settings.listen_host,
         port=settings.listen_port,
         # Longer than a load balancer keeps an idle connection, so that it is the one to close it.
@@ -108,30 +108,8 @@ def create_app(context: contexts.Context) -> FastAPI:
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.trusted_hosts))
     app.middleware("http")(surround)
-    app.add_middleware(Whole)  # the last added is the outermost
+    app.add_middleware(whole.Whole)  # the last added is the outermost
     return app
-
-
-class Whole:
-    """Sends no head without its body: half an answer of a process that dies cannot be asked for again, none can."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        head: Message | None = None
-
-        async def send_whole(message: Message) -> None:
-            nonlocal head
-            if message["type"] == "http.response.start":
-                head = message
-                return
-            if head is not None:
-                await send(head)
-                head = None
-            await send(message)
-
-        await self.app(scope, receive, send_whole)
 
 
 @asynccontextmanager
