@@ -182,17 +182,31 @@ def _seconds(start: str | None, end: str | None) -> float | None:
     return round(max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()), 2)
 
 
-def outcomes(records: Sequence[Record], drills: Sequence[Drill]) -> list[Verdict]:
-    """One verdict a drill, from what this run has recorded; a drill that was never begun is not passed over."""
-    return [_outcome(records, drill) for drill in drills]
+def outcomes(records: Sequence[Record], drills: Sequence[Drill], *, rehearsal: bool = False) -> list[Verdict]:
+    """One verdict a drill, from what this run has recorded; a drill that was never begun is not passed over.
+
+    A ``rehearsal`` breaks nothing: all that it tells is whether the drill could begin.
+    """
+    return [_outcome(records, drill, rehearsal=rehearsal) for drill in drills]
 
 
-def _outcome(records: Sequence[Record], drill: Drill) -> Verdict:
+def _outcome(records: Sequence[Record], drill: Drill, *, rehearsal: bool) -> Verdict:
     name = str(drill["name"])
     told = timeline(records, name)
     findings = [
-        _decided(records, name, "before", "hypothesis", "mend what it names first: a drill begins with all well")
+        _decided(records, name, "before", "hypothesis", "mend what it names first: a drill begins with all well"),
+        *(() if rehearsal else _came_about(records, drill, told)),
     ]
+    recorded = {"about": drill["about"], "timeline": told.to_dict(), "rehearsal": rehearsal}
+    return Verdict(
+        component="drills", subject=name, address=str(drill["component"]), took_ms=_took_ms(records, name),
+        findings=tuple(_with_causes(findings)), recorded=recorded,
+    )  # fmt: skip
+
+
+def _came_about(records: Sequence[Record], drill: Drill, told: Timeline) -> list[Finding]:
+    """What follows a beginning: it broke, was noticed and undone, or what it plays went well; and all is well again."""
+    name, findings = str(drill["name"]), []
     if drill.get("fault"):
         fault = _fault(records, name)
         findings += [
@@ -209,10 +223,7 @@ def _outcome(records: Sequence[Record], drill: Drill) -> Verdict:
     findings.append(
         _decided(records, name, "after", "well", "read the verdicts on what was watched afterwards, and mend it")
     )
-    return Verdict(
-        component="drills", subject=name, address=str(drill["component"]), took_ms=_took_ms(records, name),
-        findings=tuple(_with_causes(findings)), recorded={"about": drill["about"], "timeline": told.to_dict()},
-    )  # fmt: skip
+    return findings
 
 
 def _with_causes(findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -328,7 +339,8 @@ def _line(verdict: Verdict) -> str:
     times = dict((verdict.recorded or {}).get("timeline") or {})
     told = Timeline(**{key: times.get(key) for key in Timeline.__dataclass_fields__}).said()
     wrong = [finding.check for finding in verdict.findings if not finding.ok and finding.status is not Status.SKIPPED]
-    word = "passed" if verdict.ok else f"NOT PASSED ({', '.join(wrong)})"
+    passed = "could begin; nothing was broken" if (verdict.recorded or {}).get("rehearsal") else "passed"
+    word = passed if verdict.ok else f"NOT PASSED ({', '.join(wrong)})"
     return f"{verdict.subject}: {word}" + (f": {told}" if told else "")
 
 

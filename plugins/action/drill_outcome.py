@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
         records, problems = read_evidence(run["dir"], run["id"], os.environ.get(ATTESTATION))
         if problems:
             raise AnsibleActionFail(f"Nothing is known of the drills: {problems[0]}")
-        verdicts = outcomes(records, args["drills"])
+        verdicts = outcomes(records, args["drills"], rehearsal=bool(self._task.check_mode))
         return result | {
             "changed": False,
             "verdicts": [verdict.to_dict() for verdict in verdicts],

@@ -215,3 +215,12 @@ def test_what_is_left_is_known_by_the_journal_and_by_the_host() -> None:
     assert [(one["drill"], one["fault"], one["host"]) for one in elsewhere] == [
         ("redis_refused", "r1-redis_refused", "cache1")
     ]
+
+
+def test_a_rehearsal_tells_whether_a_drill_could_begin_and_nothing_else() -> None:
+    before = [("decision", {"gate": "redis_refused.before", "verdict": "go"})]
+    [verdict] = outcomes(records(before), [REDIS], rehearsal=True)
+    assert [(finding.check, finding.ok) for finding in verdict.findings] == [("hypothesis", True)]
+    assert said([verdict]) == ["redis_refused: could begin; nothing was broken"]
+    [never] = outcomes(records([]), [REDIS], rehearsal=True)
+    assert not never.ok
