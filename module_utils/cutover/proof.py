@@ -117,8 +117,9 @@ def _required(
     verb = str(manifest.get("verb"))
     if verb not in LEAST_GATES:
         raise Unproven(f"run {run} is of the verb {verb!r}: what it had to decide is not known")
-    least = () if manifest.get("check_mode") else LEAST_GATES[verb]
-    moved = verb == "cutover" and any(record["kind"] == "step" for record in records)
+    rehearsal = bool(manifest.get("check_mode"))
+    least = () if rehearsal else LEAST_GATES[verb]
+    moved = verb == "cutover" and not rehearsal and any(record["kind"] == "step" for record in records)
     named = (str(gate) for gate in decision.get("required_gates") or ())
     return [*least, *(LEAST_GATES_OF_A_MOVE if moved else ()), *named]
 

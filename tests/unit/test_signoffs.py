@@ -116,8 +116,9 @@ def test_a_no_go_is_refused(tmp_path: Path) -> None:
         signable(tmp_path, RUN)
 
 
-def test_a_rehearsal_is_refused(tmp_path: Path) -> None:
-    make_run(tmp_path, check_mode=True)
+@pytest.mark.parametrize("walked", [(), ("stage",)], ids=["nothing", "its steps"])
+def test_a_rehearsal_is_refused_whatever_it_has_walked(tmp_path: Path, walked: tuple[str, ...]) -> None:
+    make_run(tmp_path, check_mode=True, verb="cutover", steps=walked)
     with pytest.raises(Refused, match="check mode"):
         signable(tmp_path, RUN)
 
