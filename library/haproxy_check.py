@@ -65,7 +65,8 @@ options:
             description: Most errors in a hundred requests. An error is a 5xx, a failed connection or a broken answer.
             type: float
           max_mean_ms:
-            description: Most milliseconds that an answer may take on average, over the last 1024 of each server.
+            description: Most milliseconds that an answer may take on average, of those that any server of the share has
+              given while it was watched.
             type: int
   expected:
     description: What is expected of every target.

@@ -20,6 +20,9 @@ from .pool import Deadline
 
 MAX_WEIGHT = 256
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
+# HAProxy's mean times are over all answers up to this many, and moving means of so many from then on (its
+# TIME_STATS_SAMPLES; `swrate_add_dynamic` in freq_ctr.h).
+WINDOW = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,9 @@ class Server:
     sessions: int
     requests: int
     errors: int
-    mean_ms: int
+    answers: int
+    counted: int  # HTTP requests as HAProxy counts them for its mean
+    mean_ms: int  # of the last ones, whoever served them: see mean_since
     last_check: str
 
     @property
@@ -99,6 +104,31 @@ def _must_be_whole(answer: str, beginning: str) -> None:
         raise CannotObserve("HAProxy's answer was cut off before its end")
 
 
+def mean_since(first: Server, now: Server) -> int | None:
+    """Mean milliseconds of the answers between two looks at a server; ``None`` where there was none.
+
+    HAProxy tells a moving mean, in which many an answer of the release before is left. Its weights are known, so what
+    must have come in since can be told: to within some ``WINDOW`` ms divided by the number of answers, because HAProxy
+    rounds to whole milliseconds.
+    """
+    answers = now.answers - first.answers
+    if answers <= 0:
+        return None
+    if answers > 8 * WINDOW:
+        return now.mean_ms
+    left, weight = _sum(first), 0.0
+    for number in range(first.counted + 1, first.counted + answers + 1):
+        if number > WINDOW:
+            left, weight = left * (1 - 1 / WINDOW), weight * (1 - 1 / WINDOW)
+        weight += 1
+    return max(0, round((_sum(now) - left) / weight))
+
+
+def _sum(server: Server) -> float:
+    """What HAProxy divides to tell its mean, which it rounds up."""
+    return max(0.0, server.mean_ms - 0.5) * min(server.counted, WINDOW)
+
+
 def _rows(answer: str, delimiter: str) -> Iterator[dict[str, str]]:
     """The rows below the line of columns. Only a newline ends one: a server's own words may hold other line ends."""
     _, _, table = answer.partition("# ")
@@ -131,6 +161,8 @@ def _server(row: Mapping[str, str], administered: Mapping[str, str]) -> Server:
         sessions=_number(row["scur"]) + _number(row["qcur"]),
         requests=answers + failures,
         errors=_number(row["hrsp_5xx"]) + failures,
+        answers=answers,
+        counted=_number(row.get("req_tot")) or answers,
         mean_ms=_number(row["rtime"]),
         last_check=" ".join(filter(None, (row["check_status"].removeprefix(_CHECKING), row["last_chk"]))),
     )

@@ -12,7 +12,7 @@ from .checks import CannotObserve, Check
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What some servers did from one sample to the next. ``mean_ms`` is over their last 1024 requests each.
+    """What some servers did from one sample to the next. ``mean_ms`` is of all answers since they were first looked at.
 
     Where no request came by, nothing can be said of errors and times: they are ``None``.
     """
@@ -25,7 +25,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What some servers did while they were watched. ``mean_ms`` is over their last 1024 requests each."""
+    """What some servers did while they were watched. ``mean_ms`` is the slowest server's mean of that time."""
 
     requests: int
     errors: int

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from .checks import CannotObserve
-from .haproxy import Server, servers_of
+from .haproxy import Server, mean_since, servers_of
 from .judge_traffic import Sample, Share, TrafficObservation
 from .pool import Deadline
 from .shift import serving_pools
@@ -54,7 +54,7 @@ class _Samples:
 
     def __init__(self, names: Sequence[str], first: Mapping[str, Server]) -> None:
         self.taken: list[Sample] = []
-        self._names, self._last, self._next_s = names, first, SAMPLE_S
+        self._names, self._first, self._last, self._next_s = names, first, first, SAMPLE_S
 
     @property
     def measured(self) -> int:
@@ -70,7 +70,8 @@ class _Samples:
                 at_s=round(gone_s, 1),
                 requests=part.requests,
                 error_percent=round(part.error_percent, 3) if part.requests else None,
-                mean_ms=part.mean_ms if part.requests else None,
+                # Of all since the watch began: of the few of a second, HAProxy does not tell enough.
+                mean_ms=_since(self._first, now, self._names).mean_ms if part.requests else None,
             )
         )
         self._last, self._next_s = now, gone_s + SAMPLE_S
@@ -79,8 +80,9 @@ class _Samples:
 def _since(first: Mapping[str, Server], now: Mapping[str, Server], names: Sequence[str]) -> Share:
     if any(now[name].requests < first[name].requests for name in names):
         raise CannotObserve("HAProxy counted anew while the share was watched: was it restarted?")
+    means = (mean_since(first[name], now[name]) for name in names)
     return Share(
         requests=sum(now[name].requests - first[name].requests for name in names),
         errors=sum(now[name].errors - first[name].errors for name in names),
-        mean_ms=max(now[name].mean_ms for name in names),
+        mean_ms=max((mean for mean in means if mean is not None), default=0),
     )

@@ -483,6 +483,21 @@ def closes_without_a_word(connection: Any, stop: threading.Event) -> None:
     connection.recv(4096)
 
 
+def test_a_server_that_became_slow_is_red_whatever_it_did_before(stack: Stack, check: RunModule) -> None:
+    with visitors.visiting(stack.haproxy.url):
+        history = {"share": ["blue1"], "watch_s": 60}
+        check(history, **SHARE | {"min_requests": 900})
+        before = check({"share": ["blue1"], "watch_s": 60}, **SHARE | {"max_mean_ms": 100})
+        stack.apps["blue1"].after_s = 0.4
+        slow = check({"share": ["blue1"], "watch_s": 60}, **SHARE | {"min_requests": 60, "max_mean_ms": 200})
+        stack.apps["blue1"].after_s = 0.0
+        after = check({"share": ["blue1"], "watch_s": 60}, **SHARE | {"min_requests": 60, "max_mean_ms": 200})
+    assert red(before) == []
+    assert red(slow) == ["share.mean_ms"]
+    assert 250 <= findings(slow)["share.mean_ms"]["observed"] <= 600
+    assert red(after) == []
+
+
 def test_a_slow_server_is_red_in_its_mean_time(stack: Stack, check: RunModule) -> None:
     stack.apps["blue1"].after_s = 0.2
     with visitors.visiting(stack.haproxy.url):

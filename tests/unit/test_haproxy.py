@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from cutover.checks import CannotObserve
-from cutover.haproxy import Server, Wanted, commands, parse_servers
+from cutover.haproxy import WINDOW, Server, Wanted, commands, mean_since, parse_servers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -229,7 +229,18 @@ def test_nobody_serving_is_never_a_step_between_two_states_in_which_somebody_doe
 
 
 def _server(name: str, **sides: Any) -> Server:
-    return Server(name=name, status="UP", sessions=0, requests=0, errors=0, mean_ms=0, last_check="", **sides)
+    return Server(
+        name=name,
+        status="UP",
+        sessions=0,
+        requests=0,
+        errors=0,
+        answers=0,
+        counted=0,
+        mean_ms=0,
+        last_check="",
+        **sides,
+    )
 
 
 def test_a_server_that_the_backend_does_not_have_is_refused_with_those_it_has(servers: dict[str, Server]) -> None:
@@ -261,3 +272,33 @@ def test_what_is_wanted_wrongly_names_server_and_reason(sides: object, words: st
 
 def test_a_weight_may_come_as_text() -> None:
     assert Wanted.parse("green1", {"weight": "10"}) == Wanted(weight=10)
+
+
+def _after(means: list[float]) -> Iterator[tuple[int, Server]]:
+    """What HAProxy tells after each answer that took so long; freq_ctr.h, swrate_add_dynamic and swrate_avg."""
+    total = 0
+    for count, ms in enumerate(means, start=1):
+        total += round(ms) - ((total + WINDOW - 1) // WINDOW if count > WINDOW else 0)
+        window = min(count, WINDOW)
+        told = (total + window - 1) // window
+        yield (
+            count,
+            dataclasses.replace(_server("a", state="ready", weight=1), answers=count, counted=count, mean_ms=told),
+        )
+
+
+@pytest.mark.parametrize("history", [0, 1, 100, 511, 512, 513, 5000])
+@pytest.mark.parametrize(("before_ms", "ms"), [(10, 2500), (2500, 10), (20, 20), (0, 300)])
+@pytest.mark.parametrize("answers", [20, 200, 600, 5000])
+def test_the_mean_of_a_time_is_told_from_two_moving_means(history: int, before_ms: int, ms: int, answers: int) -> None:
+    seen = dict(_after([before_ms] * history + [ms] * answers))
+    first = seen.get(history, _server("a", state="ready", weight=1))
+
+    mean = mean_since(first, seen[history + answers])
+
+    assert mean is not None
+    assert abs(mean - ms) <= 1 + 2 * WINDOW / min(answers, WINDOW)
+
+
+def test_without_an_answer_there_is_no_mean() -> None:
+    assert mean_since(_server("a", state="ready", weight=1), _server("a", state="ready", weight=1)) is None

@@ -130,7 +130,7 @@ def watch(recorded: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Ca
 def test_a_share_is_what_came_by_while_it_was_watched(watch: Callable[..., TrafficObservation]) -> None:
     seen = watch(
         {"blue1": {"requests": 21}},
-        {"blue1": {"requests": 31, "errors": 2, "mean_ms": 40}, "green1": {"requests": 20}},
+        {"blue1": {"requests": 31, "errors": 2, "mean_ms": 40, "answers": 9999}, "green1": {"requests": 20}},
         share=["blue1", "green1"],
         expected={"min_requests": 30},
     )
