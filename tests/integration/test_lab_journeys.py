@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ Walk = Callable[..., dict[str, Any]]
 
 INVENTORY = Path(__file__).resolve().parents[2] / "inventories" / "lab" / "group_vars" / "all" / "journeys.yml"
 DECLARED = yaml.safe_load(INVENTORY.read_text(encoding="utf-8"))
+ROTATION = yaml.safe_load(INVENTORY.with_name("tokens.yml").read_text(encoding="utf-8"))
 ROLES = {"manager": "qa_manager", "operator": "ops_scheduler", "viewer": "viewer"}
 
 
@@ -217,3 +219,67 @@ def test_in_check_mode_the_recall_is_walked_and_what_writes_is_not(walk: Walk, s
     }  # fmt: skip
     assert red(result, "authority") == ["no-administrator-by-api.status"]
     assert red(result, "state-machine") == ["reachable"]
+
+
+# --- the rotation of tokens -------------------------------------------------------------------------------------------
+
+HOLDERS = {"manager": "qa_manager", "analyst": "qa_analyst", "operator": "ops_scheduler", "viewer": "viewer"}
+
+
+@contextmanager
+def keeping(stack: Stack) -> Iterator[Callable[..., dict[str, str]]]:  # noqa: F811
+    """Put tokens where the service and whoever tries them find them; afterwards all is as before."""
+    kept = stack.openbao.client().secrets.kv.v2
+    before = {name: kept.read_secret_version(f"ledger/{name}", raise_on_deleted_version=True)["data"]["data"]
+              for name in ("tokens", "journeys")}  # fmt: skip
+
+    def put(tokens: Mapping[str, str] | None = None, **roles: str) -> dict[str, str]:
+        tokens = dict(tokens or {name: secrets.token_urlsafe(16) for name in HOLDERS})
+        known = json.loads(before["tokens"]["token_map"])
+        known |= {tokens[name]: {"user_id": name, "roles": [role]} for name, role in {**HOLDERS, **roles}.items()}
+        kept.create_or_update_secret("ledger/tokens", {"token_map": json.dumps(known)})
+        kept.create_or_update_secret("ledger/journeys", {f"{name}_token": value for name, value in tokens.items()})
+        return tokens
+
+    try:
+        yield put
+    finally:
+        for name, secret in before.items():
+            kept.create_or_update_secret(f"ledger/{name}", secret)
+
+
+def try_tokens(walk: Walk, service: Client) -> list[str]:
+    """What is red of the declared journey through a service that has had time enough."""
+    [target] = ROTATION["tokens_targets"]
+    steps = [step | {"expected": {"status": step["expected"]["status"]}} for step in target["steps"]]
+    given = {"component": "tokens", "identities": ROTATION["tokens_identities"], "secrets": []}
+    return red(walk(target | {"steps": steps}, address=service.url, **given))
+
+
+def test_rotated_tokens_hold_exactly_their_roles_and_the_old_ones_are_refused(
+    walk: Walk,
+    stack: Stack,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    with keeping(stack) as put:
+        put()
+        with stack.serve("1.0.0", folder=tmp_path) as (late,):
+            put()
+            assert try_tokens(walk, late) == ["viewer-reads.status"], "it has not taken the new ones up"
+        with stack.serve("1.0.0", folder=tmp_path) as (service,):
+            assert try_tokens(walk, service) == []
+
+
+def test_tokens_that_were_not_rotated_are_found_out(walk: Walk, stack: Stack, tmp_path: Path) -> None:  # noqa: F811
+    with keeping(stack) as put:
+        put(put())
+        with stack.serve("1.0.0", folder=tmp_path) as (service,):
+            assert try_tokens(walk, service) == ["old-viewer-is-refused.status"]
+
+
+def test_a_new_token_with_more_than_its_role_is_found_out(walk: Walk, stack: Stack, tmp_path: Path) -> None:  # noqa: F811
+    with keeping(stack) as put:
+        put()
+        put(viewer="ops_scheduler")
+        with stack.serve("1.0.0", folder=tmp_path) as (service,):
+            assert try_tokens(walk, service) == ["viewer-creates-no-vendor.status"]
