@@ -16,8 +16,8 @@ description:
   - A trial takes disk and time of the server of its source.
 notes:
   - O(targets[].user) needs C(CREATEDB), membership in the role that owns the database and in those that own what is in
-    it, and C(SELECT) on all tables, as C(pg_read_all_data) gives it. To have C(amcheck) it must be a superuser, or the
-    extension be in the database.
+    it, and C(SELECT) on all tables, as C(pg_read_all_data) gives it. To have C(amcheck) it must be a superuser, or
+    O(targets[].amcheck_user) be one, because the scratch gets the extension.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
 extends_documentation_fragment: [check, targets]
@@ -89,6 +89,12 @@ options:
             description: The variable in it whose URL says which database is migrated. It is led to the scratch.
             type: str
             default: DATABASE_URL
+      amcheck_user:
+        description: Role that runs C(pg_amcheck), where it is another one than O(targets[].user).
+        type: str
+      amcheck_password:
+        description: Its password. A O(targets[].passfile) may have it as well.
+        type: str
       jobs:
         description: How many connections C(pg_restore) uses side by side.
         type: int
@@ -203,6 +209,8 @@ TARGET = {
     "backup_dir": {"type": "path", "required": True},
     "backup_pattern": {"type": "str"},
     "program_dir": {"type": "path"},
+    "amcheck_user": {"type": "str"},
+    "amcheck_password": {"type": "str", "no_log": True},
     "jobs": {"type": "int", "default": 1},
     "round_trip": {"type": "dict", "options": ROUND_TRIP},
 }

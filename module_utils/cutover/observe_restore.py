@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,9 @@ def _round_trip(options: Options, programs: Programs, scratch: Database) -> Know
 
 def _amcheck(options: Options, programs: Programs, scratch: Database) -> Known[str]:
     """``pg_amcheck``'s complaint on the scratch, which gets the extension if need be; empty where all is well."""
+    if options.get("amcheck_user"):
+        login = {"user": options["amcheck_user"], "password": options.get("amcheck_password")}
+        options, programs = {**options, **login}, replace(programs, password=login["password"])
     try:
         with connected(options, scratch.name, autocommit=True) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS amcheck")

@@ -83,6 +83,7 @@ def server() -> Iterator[servers.Postgres]:
         Path(folder).chmod(0o711)
         with servers.start_postgres(Path(folder)) as own:
             own.run("CREATE ROLE weakling LOGIN PASSWORD 'w3akling-word'")
+            own.run("CREATE ROLE restorer LOGIN CREATEDB PASSWORD 'r3storer-word'")
             yield own
 
 
@@ -234,6 +235,22 @@ def test_an_index_that_is_not_in_its_order_is_red(shop: Shop) -> None:
     result = shop.try_out(expected={"amcheck": True, "min_tables": 3})
     assert red(result) == ["restore.amcheck"]
     assert "item order invariant violated" in findings(result)["restore.amcheck"]["observed"]
+
+
+def test_who_restores_needs_not_be_the_one_who_checks(shop: Shop, server: servers.Postgres) -> None:
+    server.run(f"ALTER DATABASE {shop.name} OWNER TO restorer")
+    shop.run(*(f"ALTER TABLE {table} OWNER TO restorer" for table in ("country", "visit")))
+    shop.back_up("2026-3")
+    restorer = {"user": "restorer", "password": "r3storer-word"}
+    alone = shop.try_out(expected={"amcheck": True}, **restorer)
+    assert red(alone) == ["restore.amcheck"]
+    assert "permission denied to create extension" in findings(alone)["restore.amcheck"]["cause"]
+    checker = {"amcheck_user": "postgres", "amcheck_password": shop.server.password}
+    together = shop.try_out(expected={"amcheck": True}, **restorer, **checker)
+    assert red(together) == []
+    assert "restore.amcheck" in green(together)
+    assert shop.server.password not in str(together)
+    assert shop.databases() == [shop.name]
 
 
 def test_missing_rights_are_said_in_the_servers_words(shop: Shop) -> None:
