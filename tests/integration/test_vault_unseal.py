@@ -196,7 +196,7 @@ def play(bao: servers.OpenBao, folder: Path, typed: list[str] | None, **variable
         quiet[3] &= ~termios.ECHO
         termios.tcsetattr(0, termios.TCSANOW, quiet)
         os.execve(argv[0], argv, environment)
-    ended = threading.Timer(120, os.kill, (pid, 9))
+    ended = threading.Timer(120, os.killpg, (pid, 9))
     ended.start()
     said, typed_at = "", 0.0
     try:
