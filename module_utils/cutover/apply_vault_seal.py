@@ -84,8 +84,8 @@ class VaultSeal:
             return self._state(self._ask("PUT", "sys/unseal", body={"key": share.key}))
         except SealError as refusal:
             raise SealError(
-                f"{refusal}: the share of {share.holder}, or one of those before it, is not of this server. "
-                "None of them counts any more"
+                f"{refusal}: the share of {share.holder}, or one of those before it, is none of this server's. "
+                f"It is {self.state().said}"
             ) from refusal
 
     def _state(self, told: Mapping[str, Any]) -> SealState:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The key shares of a Vault's holders, each from a file of its own: as it is, or wrapped with age or PGP.
 
-Checklist row D0 (whoever holds a key hands it over to nobody else). Sources: age(1), gpg(1),
-openbao.org/docs/concepts/pgp-gpg-keybase.
+Sources: age(1), gpg(1), openbao.org/docs/concepts/pgp-gpg-keybase.
 """
 
 from __future__ import annotations

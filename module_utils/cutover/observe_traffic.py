@@ -84,5 +84,5 @@ def _since(first: Mapping[str, Server], now: Mapping[str, Server], names: Sequen
     return Share(
         requests=sum(now[name].requests - first[name].requests for name in names),
         errors=sum(now[name].errors - first[name].errors for name in names),
-        mean_ms=max((mean for mean in means if mean is not None), default=0),
+        mean_ms=max((mean for mean in means if mean is not None), default=None),
     )

@@ -27,7 +27,8 @@ def read_values(vault: Options, wanted: Mapping[str, Wanted], deadline: Deadline
     where = f"Vault at {vault['address']}"
     try:
         with client_of(vault, deadline) as client, logged_in(client, vault):
-            secrets = {(path, back): _secret(client, path, back) for path, _, back in sorted(wanted.values())}
+            places = sorted({(path, back) for path, _, back in wanted.values()})
+            secrets = {(path, back): _secret(client, path, back) for path, back in places}
     except CannotObserve as reason:
         raise CannotObserve(f"{where}: {reason}") from reason
     return {name: _value(secrets[path, back], path, key, where) for name, (path, key, back) in wanted.items()}

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsiblePromptInterrupt, AnsiblePromptNoninteractive
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -19,8 +20,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         args = dict(self._task.args)
-        prompt = bool(args.pop("prompt", False)) and not self._task.check_mode
-        if not prompt:
+        # From a command line they come as words.
+        complete, prompt = boolean(args.get("complete", True)), boolean(args.pop("prompt", False))
+        if not prompt or self._task.check_mode:
             return result | self._hand_in(args, task_vars)
         told = self._hand_in(args | {"complete": False}, task_vars)
         taken, changed, number = list(told.get("taken") or ()), bool(told.get("changed")), 0
@@ -31,7 +33,7 @@ class ActionModule(ActionBase):
             told = self._hand_in(asked | word, task_vars)
             taken, changed = [*taken, *(told.get("taken") or ())], changed or bool(told.get("changed"))
             Display().display(str(told.get("msg")))
-        failed = told.get("failed") or (told.get("sealed") and args.get("complete", True))
+        failed = told.get("failed") or (told.get("sealed") and complete)
         return result | told | {"taken": taken, "changed": changed, "failed": bool(failed)}
 
     def _hand_in(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:

@@ -467,7 +467,9 @@ def test_a_server_that_answers_500_is_red_in_its_errors(stack: Stack, check: Run
     assert red(healthy) == []
 
 
-def test_a_server_that_breaks_its_answers_is_red_in_its_errors(folder: Path, run_module: RunModule) -> None:
+def test_a_server_that_breaks_its_answers_is_red_in_its_errors_and_nothing_is_known_of_its_time(
+    folder: Path, run_module: RunModule
+) -> None:
     with (
         misbehaving.listening(closes_without_a_word) as port,
         servers.start_haproxy(folder, {"green1": f"127.0.0.1:{port}"}) as haproxy,
@@ -475,7 +477,8 @@ def test_a_server_that_breaks_its_answers_is_red_in_its_errors(folder: Path, run
     ):
         target = {"name": "edge", "address": haproxy.socket, "backend": "web", "share": ["green1"], "watch_s": 60}
         result = run_module(haproxy_check, targets=[target], expected=SHARE, timeout_s=90, report_only=True)
-    assert red(result) == ["share.errors"]
+    assert red(result) == ["share.errors", "share.mean_ms"]
+    assert "no request was answered" in findings(result)["share.mean_ms"]["cause"]
 
 
 def closes_without_a_word(connection: Any, stop: threading.Event) -> None:

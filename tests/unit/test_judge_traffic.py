@@ -32,7 +32,7 @@ def red(found: dict[str, Finding]) -> dict[str, str]:
     return {name: finding.status.value for name, finding in found.items() if finding.status in wrong}
 
 
-def share(requests: int, errors: int = 0, mean_ms: int = 20) -> TrafficObservation:
+def share(requests: int, errors: int = 0, mean_ms: int | None = 20) -> TrafficObservation:
     return TrafficObservation(
         serving_pools=("green",), broken=(), share=Share(requests=requests, errors=errors, mean_ms=mean_ms)
     )
@@ -77,6 +77,7 @@ def test_no_pool_that_serves_has_no_servers_that_are_up() -> None:
         pytest.param(share(99), {"share.requests": "fail"}, id="too few requests"),
         pytest.param(share(200, errors=2), {"share.errors": "fail"}, id="too many errors"),
         pytest.param(share(200, mean_ms=301), {"share.mean_ms": "fail"}, id="too slow"),
+        pytest.param(share(200, mean_ms=None), {"share.mean_ms": "error"}, id="no request was answered"),
         pytest.param(share(0, mean_ms=0), {"share.requests": "fail", "share.errors": "error"}, id="no request"),
         pytest.param(
             TrafficObservation(serving_pools=(), broken=()),
