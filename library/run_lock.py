@@ -39,6 +39,11 @@ options:
         them. Taken by the action plugin.
     type: list
     elements: str
+  lender:
+    description:
+      - The id of the run of which this one is a part. While that one has the environment in hand, this one may work in
+        it, and leaves the lock as it is. Taken by the action plugin.
+    type: str
   break:
     description:
       - The id of a run whose lock is taken over whatever became of it. Taken by the action plugin, and recorded.
@@ -90,6 +95,7 @@ def argument_spec() -> dict[str, Any]:
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "replaces": {"type": "str"},
         "settles": {"type": "list", "elements": "str"},
+        "lender": {"type": "str"},
         "break": {"type": "str"},
     }
 

@@ -35,6 +35,12 @@ options:
     description: Whether the run brings to an end what others have left unfinished, and so is never refused for it.
     type: bool
     default: false
+  drill:
+    description:
+      - The drill of which the run is a part, as C(run), the id of the run that plays it, and C(drill), its name.
+      - A cutover of a drill is to be gone back from.
+    type: dict
+    default: {}
   resume:
     description:
       - The id of an unfinished run to go on with.

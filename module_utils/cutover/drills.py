@@ -18,7 +18,7 @@ BLAST_RADII = ("instance", "component", "environment")
 FIELDS = {
     "name": True, "about": True, "component": True, "blast_radius": True, "hurts": True, "hypothesis": True,
     "fault": False, "while_broken": False, "afterwards": False, "watched_s": False,
-    "plays": False, "judged": False, "undo": False, "harmless": False, "environments": False,
+    "plays": False, "judged": False, "cutover": False, "undo": False, "harmless": False, "environments": False,
 }  # fmt: skip
 CATALOGUE = "list"
 # How the undo of a kill says that it had nothing to do.
@@ -76,14 +76,16 @@ def _wrong(drill: Drill) -> Iterator[str]:
         yield f"{name}: use letters, digits, - and _ in a name, and not the word {CATALOGUE}"
     if drill.get("blast_radius") not in (*BLAST_RADII, None):
         yield f"{name}: blast_radius is {drill['blast_radius']!r}, and none of {', '.join(BLAST_RADII)}"
-    if bool(drill.get("fault")) == bool(drill.get("plays")):
-        yield f"{name}: declare either a fault, or what it plays"
+    if sum(bool(drill.get(kind)) for kind in ("fault", "plays", "cutover")) != 1:
+        yield f"{name}: declare either a fault, or what it plays, or a cutover"
     if drill.get("fault") and not (drill.get("while_broken") and drill.get("afterwards")):
         yield f"{name}: while_broken and afterwards are missing: a fault that nobody watches proves nothing"
     if drill.get("fault") and not drill["fault"].get("limit_s"):
         yield f"{name}: fault.limit_s is missing: after how many seconds is it undone, whatever happens?"
     if drill.get("plays") and not (drill.get("judged") and drill.get("undo")):
         yield f"{name}: judged and undo are missing: whose verdicts count, and what is left behind?"
+    if drill.get("cutover") and not (drill["cutover"].get("release_version") and drill["cutover"].get("expected")):
+        yield f"{name}: cutover.release_version and cutover.expected are missing: to what, and what is to come of it?"
 
 
 def against(drill: Drill, environment: str, allowed: Sequence[str]) -> str | None:
@@ -125,6 +127,8 @@ def undone_by(drill: Drill) -> str:
     """How a drill is undone, in words."""
     if drill.get("undo"):
         return str(drill["undo"])
+    if drill.get("cutover"):
+        return "gone back from by a process of its own, by itself or with rollback.yml"
     fault = drill["fault"]
     how = {
         "pause": "the processes go on (SIGCONT)",
@@ -198,6 +202,7 @@ def _outcome(records: Sequence[Record], drill: Drill, *, rehearsal: bool) -> Ver
         *(() if rehearsal else _came_about(records, drill, told)),
     ]
     recorded = {"about": drill["about"], "timeline": told.to_dict(), "rehearsal": rehearsal}
+    recorded |= {key: value for key, value in _moved(records, name).items() if key in ("cutover", "rollback", "back_s")}
     return Verdict(
         component="drills", subject=name, address=str(drill["component"]), took_ms=_took_ms(records, name),
         findings=tuple(_with_causes(findings)), recorded=recorded,
@@ -330,6 +335,16 @@ def _took_ms(records: Sequence[Record], drill: str) -> int:
     return round((max(times) - min(times)).total_seconds() * 1000) if times else 0
 
 
+def _moved(records: Sequence[Record], drill: str) -> Mapping[str, Any]:
+    """What was recorded of the cutover that a drill has made."""
+    told = [
+        record["data"].get("recorded") or {}
+        for record in records
+        if record["kind"] == "verdict" and record["data"].get("subject") == f"{drill}.cutover"
+    ]
+    return told[-1] if told else {}
+
+
 def said(verdicts: Iterable[Verdict]) -> list[str]:
     """A line for each drill, for the end of a playbook."""
     return [_line(verdict) for verdict in verdicts]
@@ -338,6 +353,8 @@ def said(verdicts: Iterable[Verdict]) -> list[str]:
 def _line(verdict: Verdict) -> str:
     times = dict((verdict.recorded or {}).get("timeline") or {})
     told = Timeline(**{key: times.get(key) for key in Timeline.__dataclass_fields__}).said()
+    back_s = (verdict.recorded or {}).get("back_s")
+    told = told or (f"went back in {back_s:.1f} s" if back_s is not None else "")
     wrong = [finding.check for finding in verdict.findings if not finding.ok and finding.status is not Status.SKIPPED]
     passed = "could begin; nothing was broken" if (verdict.recorded or {}).get("rehearsal") else "passed"
     word = passed if verdict.ok else f"NOT PASSED ({', '.join(wrong)})"

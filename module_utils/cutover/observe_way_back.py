@@ -11,16 +11,14 @@ from typing import Any
 
 from .checks import CannotObserve, Known
 from .evidence import JOURNAL_NAME
-from .gate import GO
 from .judge_way_back import Kept, Past, Policy, WayBack
 from .pool import Deadline
 from .read_runs import read_run
-from .runs import BACK, PastRun
+from .runs import PastRun
 
 Options = Mapping[str, Any]
 Clock = Callable[[], float]
 
-GO_BACK = "go_back"
 # A run's evidence is believed, and so read whole, only when it may hold one of these.
 _TELLING = (b'"component":"backup"', b'"component":"restore"', b'"name":"go_back"')
 
@@ -141,15 +139,10 @@ class _Past:
 
     def _way_back(self, run: PastRun) -> Past | None:
         """Of a run that went back wholly: from its decision to go back until all of it was judged."""
-        if run.is_rehearsal:
+        if run.is_rehearsal or not run.went_back or not run.back_at or run.back_took_s is None:
             return None
-        begun = [r for r in run.records if r["kind"] == "step" and r["data"].get("name") == GO_BACK]
-        ended = [r for r in run.records if r["kind"] == "decision" and r["data"].get("gate") == BACK]
-        if not begun or not ended or ended[-1]["data"].get("verdict") != GO:
-            return None
-        end_s = _moment(ended[-1]["time"])
-        took_s = round(end_s - _moment(begun[0]["time"]), 1)
-        return Past(age_s=self._age(end_s), took_s=took_s, what=f"went back in a {run.verb}", run=run.id)
+        age_s = self._age(_moment(run.back_at))
+        return Past(age_s=age_s, took_s=run.back_took_s, what=f"went back in a {run.verb}", run=run.id)
 
     def _age(self, moment_s: float) -> float:
         return round(max(0.0, self.now - moment_s), 1)

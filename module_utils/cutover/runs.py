@@ -17,9 +17,11 @@ from .journal import Record
 
 BEGUN, DONE, FAILED, RECOVERED = "begun", "done", "failed", "recovered"
 GOING_BACK, BACK = "going_back", "back"
+# The step that stands for the whole way back.
+GO_BACK = "go_back"
 
 # What may differ between a run and the one that resumes it: it says how to go on, and nothing about the environment.
-CONTROL_VARIABLES = frozenset({"resume", "run_resume", "run_lock_break", "run_set_aside", "run_operator"})
+CONTROL_VARIABLES = frozenset({"resume", "run_resume", "run_lock_break", "run_set_aside", "run_operator", "run_drill"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,13 @@ class PastRun:
     @property
     def may_be_resumed(self) -> bool:
         """Whether it could be gone on with, if nothing else has changed."""
-        return self.verb == "cutover" and self.interrupted and not self.is_going_back and not self.problem
+        stays = self.verb == "cutover" and not self.drill
+        return stays and self.interrupted and not self.is_going_back and not self.problem
+
+    @property
+    def drill(self) -> Mapping[str, Any]:
+        """The drill of which it is a part, as ``run`` and ``drill``; empty for a run that stands for itself."""
+        return self.manifest.get("drill") or {}
 
     @property
     def is_rehearsal(self) -> bool:
@@ -93,16 +101,42 @@ class PastRun:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the environment is where this run meant to leave it: as it found it, or as it decided with a go."""
+        """Whether the environment is where this run meant to leave it: as it found it, or as it decided with a go.
+
+        A cutover that is part of a drill is always to be gone back from.
+        """
         if self.problem or open_drills([self]):
             return False
-        back = [data.get("verdict") for data in self._all("decision") if data.get("gate") == BACK]
-        return not self.steps or self.verdict == GO or back[-1:] == [GO]
+        return not self.steps or self.went_back or (self.verdict == GO and not self.drill)
+
+    @property
+    def went_back(self) -> bool:
+        """Whether it went back wholly, by its own last word on that."""
+        return [data.get("verdict") for data in self.decisions if data.get("gate") == BACK][-1:] == [GO]
+
+    @property
+    def back_at(self) -> str | None:
+        """When it said its last word on whether it went back wholly; UTC."""
+        said = [r["time"] for r in self.records if r["kind"] == "decision" and r["data"].get("gate") == BACK]
+        return said[-1] if said else None
+
+    @property
+    def back_took_s(self) -> float | None:
+        """Seconds from its decision to go back until that word; None where it does not tell both."""
+        begun = [r["time"] for r in self.records if r["kind"] == "step" and r["data"].get("name") == GO_BACK]
+        if not begun or not self.back_at:
+            return None
+        return round((_moment(self.back_at) - _moment(begun[0])).total_seconds(), 1)
+
+    @property
+    def decisions(self) -> list[Mapping[str, Any]]:
+        """What its gates have decided, in that order."""
+        return list(self._all("decision"))
 
     @property
     def ends_history(self) -> bool:
-        """Whether nothing before it matters any more: it changed something, and came to its end."""
-        return self.verb == "cutover" and bool(self.steps) and self.is_settled
+        """Whether nothing before it matters any more: it changed something, came to its end, and was no drill's."""
+        return self.verb == "cutover" and not self.drill and bool(self.steps) and self.is_settled
 
     def _resumed(self) -> Iterator[Mapping[str, Any]]:
         """What was recalled of the run that this one went on with: it is this one's own from there on."""
@@ -167,8 +201,16 @@ def open_drills(runs: Iterable[PastRun]) -> list[dict[str, Any]]:
 
 
 def last_cutover(runs: Sequence[PastRun]) -> PastRun | None:
-    """The last cutover that changed anything."""
-    return next((run for run in reversed(runs) if run.verb == "cutover" and run.steps), None)
+    """The last cutover that changed anything, without those of drills that have been gone back from."""
+    left = {run.id for run in unfinished(runs)}
+    cutovers = (run for run in reversed(runs) if run.verb == "cutover" and run.steps)
+    return next((run for run in cutovers if not run.drill or run.id in left), None)
+
+
+def of_drill(runs: Iterable[PastRun], drill: Mapping[str, Any], verb: str) -> PastRun | None:
+    """The run of that verb that is part of a drill, the newest if there is more than one."""
+    found = [run for run in runs if run.verb == verb and run.drill and dict(run.drill) == dict(drill)]
+    return found[-1] if found else None
 
 
 def last_durations(runs: Sequence[PastRun]) -> dict[str, float]:
@@ -186,6 +228,8 @@ def against_resuming(run: PastRun, now: Mapping[str, Any]) -> list[str]:
     reasons = []
     if run.verb != "cutover":
         reasons.append(f"it is a {run.verb}, and only a cutover is resumed: a rollback is simply run again")
+    if run.drill:
+        reasons.append(f"it is part of the drill {run.drill['drill']}, which ends by going back")
     if run.is_going_back:
         reasons.append("it was going back when it ended")
     elif not run.interrupted:

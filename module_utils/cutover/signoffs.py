@@ -41,6 +41,8 @@ def signable(directory: Path, run: str) -> Proven:
         raise Refused(f"Not signed off: run {run} is a NO-GO with {count} blocking findings.")
     if proven.manifest.get("check_mode"):
         raise Refused(f"Not signed off: run {run} was played in check mode, so it is a rehearsal.")
+    if proven.manifest.get("drill"):
+        raise Refused(f"Not signed off: run {run} is part of a drill, and was gone back from.")
     return proven
 
 

@@ -30,12 +30,15 @@ class ActionModule(ActionBase):
         args = dict(self._task.args)
         run, broken = args.pop("run"), str(args.pop("break", None) or "")
         settles = list(args.pop("settles", None) or ())
+        lender = str(args.pop("lender", None) or "")
         args["owner"] = {key: str(run[key]) for key in ("id", "verb", "environment", "operator", "opened_at", "dir")}
         args["owner"]["controller"] = socket.gethostname()
         done = self._on_the_host(args, task_vars)
         holder = done.get("held_by")
         if done.get("failed") or done.get("unreachable") or not holder:
             return result | done
+        if lender and holder["id"] == lender:
+            return result | {"changed": False}
         how, why_not = self._may_replace(holder, broken, settles)
         if why_not:
             return result | {"failed": True, "changed": False, "msg": refused(holder, why_not), "held_by": holder}

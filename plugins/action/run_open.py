@@ -27,6 +27,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
+from ansible.module_utils.cutover.gate import GO
 from ansible.module_utils.cutover.journal import canonical, digest, iso, plain, utc_now, write_once
 from ansible.module_utils.cutover.masking import Masker, find_secrets
 from ansible.module_utils.cutover.naming import Resolver, names_in, own
@@ -50,6 +51,7 @@ def argument_spec() -> dict[str, Any]:
         "settles": {"type": "bool", "default": False},
         "resume": {"type": "str", "default": ""},
         "set_aside": {"type": "str", "default": ""},
+        "drill": {"type": "dict", "default": {}},
     }
 
 
@@ -74,14 +76,16 @@ class ActionModule(ActionBase):
         about = {
             "id": directory.name, "verb": args["verb"], "environment": args["environment"], "opened_at": iso(opened_at),
             "operator": args["operator"] or _operator(), "check_mode": bool(self._task.check_mode),
-            "resumes": args["resume"] or None, "set_aside": args["set_aside"] or None,
+            "resumes": args["resume"] or None, "set_aside": args["set_aside"] or None, "drill": args["drill"] or None,
         }  # fmt: skip
         text = canonical(plain(about | circumstances)) + "\n"
         sha256 = write_once(directory / "manifest.json", text)
         return result | about | {
             "changed": False, "run_opened": True, "dir": str(directory), "manifest_sha256": sha256,
             "exclusive": args["exclusive"], "unfinished": [run.id for run in left], "durations_s": last_durations(past),
-            "unfinished_drills": open_drills(run for run in past if not run.alive),
+            "unfinished_drills": [
+                each for each in open_drills(run for run in past if not run.alive) if not _within(args["drill"], each)
+            ],
             "inventory": [str(path) for path in context.CLIARGS.get("inventory") or ()],
         }  # fmt: skip
 
@@ -133,8 +137,15 @@ def _refuse(
         raise AnsibleActionFail("\n".join([*map(_unfinished, left), _way_back(left[-1])]))
 
 
+def _within(own: Mapping[str, Any], drill: Mapping[str, Any]) -> bool:
+    """Whether a drill is the one of which this run is a part: whoever plays it sees that all is well after it."""
+    return bool(own) and (drill["run"], drill["drill"]) == (own["run"], own["drill"])
+
+
 def _unfinished(run: PastRun) -> str:
     ended = "was interrupted" if run.interrupted else "went back, but not wholly"
+    if run.drill and run.verdict == GO:
+        ended = f"is part of the drill {run.drill['drill']}, and nobody has gone back from it"
     how = run.problem or ("is still at work" if run.alive else ended)
     steps = ", ".join(f"{name} ({state})" for name, state in run.steps.items())
     opened = f"opened at {run.opened_at} by {run.manifest.get('operator')}"

@@ -20,6 +20,11 @@ RESTORE: dict[str, Any] = {
     "hurts": "nobody", "hypothesis": ["postgres"], "plays": ["restore/verify"], "judged": ["restore"],
     "undo": "the scratch database is dropped", "harmless": True,
 }  # fmt: skip
+CANARY: dict[str, Any] = {
+    "name": "canary", "about": "a bad release", "component": "traffic", "blast_radius": "environment",
+    "hurts": "a tenth", "hypothesis": ["endpoints"],
+    "cutover": {"release_version": "2", "expected": {"verdict": "no-go"}},
+}  # fmt: skip
 DECLARED = [REDIS, RESTORE]
 
 
@@ -61,6 +66,8 @@ def test_a_drill_that_names_its_environments_is_played_in_those_alone() -> None:
         pytest.param([{**REDIS, "blast": 1}], "redis_refused: there is no blast", id="an unknown field"),
         pytest.param([{**REDIS, "blast_radius": "world"}], "blast_radius is 'world'", id="an unknown radius"),
         pytest.param([without("fault")], "either a fault, or what it plays", id="neither a fault nor a play"),
+        pytest.param([{**REDIS, "cutover": CANARY["cutover"]}], "either a fault, or", id="a fault and a cutover"),
+        pytest.param([{**CANARY, "cutover": {"expected": {}}}], "to what", id="a cutover to nothing"),
         pytest.param([without("while_broken")], "nobody watches", id="unwatched"),
         pytest.param([{**REDIS, "fault": {"kind": "stop"}}], "limit_s is missing", id="no limit"),
         pytest.param([without("judged", RESTORE)], "judged and undo are missing", id="nobody's verdict counts"),
@@ -195,6 +202,17 @@ def test_a_drill_without_a_fault_is_what_it_played() -> None:
     told = [decision("restore.before"), decision("restore.played", "no-go"), decision("restore.after")]
     assert statuses(told, RESTORE) == {"hypothesis": "pass", "played": "fail", "well": "pass"}
     assert Timeline().said() == ""
+
+
+def test_a_drill_that_cuts_over_says_how_long_it_took_to_go_back() -> None:
+    told = [decision(f"canary.{phase}") for phase in ("before", "played", "after")]
+    recorded = {"cutover": {"run": "r2", "journal_head": "h"}, "back_s": 11.24}
+    moved = ("verdict", {"component": "drills", "subject": "canary.cutover", "findings": [], "recorded": recorded})
+    [verdict] = outcomes(records([told[0], moved, *told[1:]]), [CANARY])
+    assert said([verdict]) == ["canary: passed: went back in 11.2 s"]
+    assert (verdict.recorded or {})["cutover"] == recorded["cutover"]
+    assert statuses([told[0]], CANARY) == {"hypothesis": "pass", "played": "error", "well": "skipped"}
+    assert any("process of its own" in line for line in catalogue([CANARY], environment="lab", allowed=["lab"]))
 
 
 # --- what is left of earlier ones -------------------------------------------------------------------------------------

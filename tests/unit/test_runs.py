@@ -16,6 +16,7 @@ from cutover.runs import (
     changed_inputs,
     last_cutover,
     last_durations,
+    of_drill,
     open_drills,
     unfinished,
     verb_of,
@@ -110,6 +111,32 @@ def test_the_last_cutover_that_changed_something_is_gone_back_from() -> None:
     assert last_cutover([idle]) is None
 
 
+DRILL = {"run": "20260131T115000Z-drills-0001", "drill": "rollback_rehearsal"}
+REHEARSED = "20260131T121000Z-cutover-0002"
+
+
+def test_a_cutover_of_a_drill_is_open_until_it_was_gone_back_from() -> None:
+    before = run(("step", BEGUN), verdict="go")
+    rehearsed = run(("step", BEGUN), name=REHEARSED, verdict="go", manifest={"drill": DRILL})
+    rollback = run(("step", BEGUN), ("decision", BACK), name=ROLLBACK, verdict="go")
+    assert unfinished([before, rehearsed]) == [rehearsed]
+    assert last_cutover([before, rehearsed]) == rehearsed
+    assert unfinished([before, rehearsed, rollback]) == []
+    assert last_cutover([before, rehearsed, rollback]) == before, "a rehearsal does not move the way back"
+    by_itself = run(("step", BEGUN), ("decision", BACK), name=REHEARSED, manifest={"drill": DRILL})
+    assert unfinished([before, by_itself]) == []
+    assert last_cutover([before, by_itself]) == before
+    assert before.ends_history
+    assert not by_itself.ends_history, "what it was found in is still to be known"
+
+
+def test_a_run_is_found_by_the_drill_of_which_it_is_a_part() -> None:
+    one, other = (run(name=REHEARSED, manifest={"drill": {**DRILL, "drill": name}}) for name in ("one", "other"))
+    assert of_drill([run(), one, other], one.drill, "cutover") == one
+    assert of_drill([run(), one, other], one.drill, "rollback") is None
+    assert of_drill([run()], {}, "cutover") is None
+
+
 NOW = {"project": {"code_sha256": "c"}, "inputs": {"variables": {"a": 1}, "groups": {}}}
 
 
@@ -120,6 +147,7 @@ NOW = {"project": {"code_sha256": "c"}, "inputs": {"variables": {"a": 1}, "group
         pytest.param(run(("step", BEGUN), name=ROLLBACK, manifest=NOW), "it is a rollback", id="a rollback"),
         pytest.param(run(("step", BEGUN), ("closed", {}), manifest=NOW), "its own decision", id="ended"),
         pytest.param(run(("opened", {}), manifest=NOW), "not begun any step", id="changed nothing"),
+        pytest.param(run(("step", BEGUN), manifest=NOW | {"drill": DRILL}), "part of the drill", id="a drill's"),
         pytest.param(
             run(("step", BEGUN), ("decision", {"gate": "going_back"}), manifest=NOW), "going back", id="going back"
         ),

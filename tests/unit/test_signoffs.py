@@ -32,12 +32,13 @@ def tmp_path(tmp_path: Path) -> Path:
 
 def make_run(
     directory: Path, run: str = RUN, *, status: str = "pass", check_mode: bool = False, required: str = "readiness",
-    verb: str = "readiness", steps: tuple[str, ...] = (),
+    verb: str = "readiness", steps: tuple[str, ...] = (), **more: Any,
 ) -> Path:  # fmt: skip
     """A run as `run_open`, the callback, `gate` and `run_close` leave it behind. Its one gate is `readiness`."""
     where = directory / run
     (where / "gates").mkdir(parents=True)
     about = {"id": run, "verb": verb, "environment": "lab", "check_mode": check_mode, "project": {"git_sha": "abc"}}
+    about |= more
     manifest = canonical(about) + "\n"
     (where / "manifest.json").write_text(manifest)
     journal = Journal(path=where / "journal.jsonl", run=run, clock=lambda: NOON)
@@ -120,6 +121,12 @@ def test_a_no_go_is_refused(tmp_path: Path) -> None:
 def test_a_rehearsal_is_refused_whatever_it_has_walked(tmp_path: Path, walked: tuple[str, ...]) -> None:
     make_run(tmp_path, check_mode=True, verb="cutover", steps=walked)
     with pytest.raises(Refused, match="check mode"):
+        signable(tmp_path, RUN)
+
+
+def test_a_run_that_is_part_of_a_drill_is_refused(tmp_path: Path) -> None:
+    make_run(tmp_path, drill={"run": "r1", "drill": "rollback_rehearsal"})
+    with pytest.raises(Refused, match="part of a drill"):
         signable(tmp_path, RUN)
 
 
