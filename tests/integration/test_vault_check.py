@@ -221,7 +221,9 @@ def test_a_standby_is_told_from_the_active_node_and_counts_when_it_votes(folder:
         servers.start_openbao(folder) as active,
         servers.start_openbao(folder, initialise=False, audit=False) as other,
     ):
-        standby, client = other.join(active), active.client()
+        client, autopilot = active.client(), "sys/storage/raft/autopilot/configuration"
+        client.write_data(autopilot, data={"server_stabilization_time": "60s"})
+        standby = other.join(active)
         client.sys.create_or_update_policy("checks", HCL)
         token = client.auth.token.create(policies=["checks"])["auth"]["client_token"]
         nodes = {"active": active.address, "standby": standby.address}
@@ -235,8 +237,7 @@ def test_a_standby_is_told_from_the_active_node_and_counts_when_it_votes(folder:
         assert seen(standby=True) == {"active": ["standby"], "standby": []}
         # It has just come, and does not vote yet.
         assert seen(raft_voters=2) == {"active": ["raft.voters"], "standby": ["raft.voters"]}
-        autopilot = {"server_stabilization_time": "1s"}
-        client.write_data("sys/storage/raft/autopilot/configuration", data=autopilot)
+        client.write_data(autopilot, data={"server_stabilization_time": "1s"})
         raft = client.sys.read_raft_config
         servers.wait_until(
             lambda: all(node["voter"] for node in raft()["data"]["config"]["servers"]), what="the second voter"
