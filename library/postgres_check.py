@@ -127,7 +127,7 @@ options:
                 description: The column with the revision. By default that of the kind, which is C(version) for V(sql).
                 type: str
               order_by:
-                description: The column that tells which revision came last. Needed for V(sql).
+                description: The column that tells which revision came last. Needed for V(sql); V(alembic) has none.
                 type: str
               app:
                 description: The Django app. Needed for V(django).

@@ -12,6 +12,8 @@ description:
   - Reads only. A login by AppRole is revoked when all has been seen. Values of secrets never leave the module.
   - C(initialized) and C(sealed) are always judged. A sealed server yields every finding that can be known of a
     sealed server; the others are skipped with that cause.
+  - C(login), and C(token.root), that the token is no root token, are judged where something else is expected that
+    needs a login. Credentials alone are not used.
 version_added: 1.0.0
 author: Cutover maintainers (@cutover)
 extends_documentation_fragment: [check, targets]

@@ -380,6 +380,8 @@ def _migration_checks(declared: Mapping[str, Any]) -> Iterator[PostgresCheck]:
 def _refuse_vague(declared: Mapping[str, Any], name: str) -> None:
     if declared["kind"] == "django" and not declared.get("app"):
         raise ExpectationError(f"migrations in {name} name no app: Django's table holds those of every app")
+    if declared["kind"] == "alembic" and declared.get("order_by"):
+        raise ExpectationError(f"migrations in {name} name an order_by: each row of Alembic's table is a head")
     if declared["kind"] == "sql" and not declared.get("order_by"):
         raise ExpectationError(f"migrations in {name} name no order_by: which revision is the last one?")
     if declared["kind"] != "alembic" and declared.get("head") is None:

@@ -106,6 +106,10 @@ def _access_checks(expected: Mapping[str, Any]) -> Iterator[RedisCheck]:
             needs="unauthenticated" if expected.get("refuses_unauthenticated") else None,
             remedy="set a long random password, here and in everything that logs in",
         )
+    elif expected.get("default_passwords") and "refuses_default_passwords" not in expected:
+        raise ExpectationError(
+            "default_passwords are declared, and refuses_default_passwords is not: none would be tried"
+        )
     yield Check(
         name="login",
         expected=True,
@@ -116,6 +120,8 @@ def _access_checks(expected: Mapping[str, Any]) -> Iterator[RedisCheck]:
 
 def _server_checks(expected: Mapping[str, Any]) -> Iterator[RedisCheck]:
     minima = {server: version for server, version in (expected.get("min_version") or {}).items() if version}
+    if "min_version" in expected and not minima:
+        raise ExpectationError("min_version names no version: write it as {redis: '7.0', valkey: '7.2'}")
     if minima:
         yield Check(
             name="version",

@@ -10,7 +10,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from .checks import CannotObserve, Check, Known, known
+from .checks import CannotObserve, Check, ExpectationError, Known, known
 from .versions import at_least
 
 NOBODY = CannotObserve("nobody logged in")
@@ -136,6 +136,8 @@ def _login_checks(expected: Mapping[str, Any]) -> Iterator[VaultCheck]:
 
 def _configuration_checks(expected: Mapping[str, Any]) -> Iterator[VaultCheck]:
     for mount, version in sorted(expected.get("kv_versions", {}).items()):
+        if str(version) not in ("1", "2"):
+            raise ExpectationError(f"kv_versions of {mount} is {version!r}: there are the versions 1 and 2")
         yield Check(
             name=f"kv.{mount.strip('/')}",
             expected=int(version),

@@ -115,14 +115,22 @@ def _final_answer(session: BoundedSession, target: Options) -> requests.Response
     for _ in range(allowed):
         if not answer.is_redirect:
             return answer
-        answer = session.send(session.prepare_request(_redirected(answer, target)))
+        answer = session.send(_redirected(session, answer, target))
     if allowed and answer.is_redirect:
         raise CannotObserve(f"it redirects more than {allowed} times, the last time from {answer.url}")
     return answer
 
 
-def _redirected(answer: requests.Response, target: Options) -> requests.Request:
-    """The request to where an answer points. Secret headers go to the declared server alone, and never in the clear."""
+def _redirected(session: BoundedSession, answer: requests.Response, target: Options) -> requests.PreparedRequest:
+    """The request to where an answer points; raises ``CannotObserve`` where that is no address."""
+    try:
+        return session.prepare_request(_request_to_where_it_points(answer, target))
+    except ValueError as reason:
+        raise CannotObserve(f"it redirects to what is no address: {answer.headers['location']!r}") from reason
+
+
+def _request_to_where_it_points(answer: requests.Response, target: Options) -> requests.Request:
+    """Secret headers go to the declared server alone, and never in the clear."""
     here, there = urlsplit(answer.url), urlsplit(urljoin(answer.url, answer.headers["location"]))
     if here.scheme == "https" and there.scheme != "https":
         raise CannotObserve(f"it redirects from {here.scheme} to {there.scheme}, which is not followed: {answer.url}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import ssl
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -76,6 +77,15 @@ class _NamedAdapter(HTTPAdapter):
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         super().init_poolmanager(connections, maxsize, block, **options, **self._names)
+
+    def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
+        """Where the file of trusted certificates is of no use, name it: OpenSSL does not."""
+        if isinstance(verify, str):
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(verify)
+            except OSError as reason:
+                raise CannotObserve(f"the CA file {verify} cannot be used: {reason.strerror}") from reason
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # requests declares no types here
 
 
 def explained(address: str, act: Callable[[], T]) -> T:

@@ -45,6 +45,10 @@ USUAL_SUPERUSER = "postgres"
 # Logins that ought to be refused are tried side by side, but not so many that they crowd out anybody.
 LOGIN_WORKERS = 2
 MAX_WORDS = 1000
+# No name, setting or revision is as long; what is comes from something else than PostgreSQL, or from the wrong column.
+MAX_VALUE_CHARACTERS = 1024 * 1024
+# As many heads of a branched schema as a report can hold: a table that is none of Alembic's may have millions of rows.
+MAX_HEADS = 20
 
 # libpq falls back to ~/.pgpass when no file is named, and warns about /dev/null. This path cannot exist.
 NO_PASSFILE = "/dev/null/pgpass"
@@ -216,10 +220,13 @@ class Reader:
         try:
             if self.connection.info.transaction_status == TransactionStatus.IDLE:
                 self._begin(left_s)
-            return self.connection.execute(query, values or None).fetchall()
+            rows = self.connection.execute(query, values or None).fetchall()
         except (psycopg.Error, UnicodeError) as reason:
             self.end()
             raise CannotObserve(_words(str(reason))) from reason
+        if any(len(str(value)) > MAX_VALUE_CHARACTERS for row in rows for value in row):
+            raise CannotObserve(f"a value in the answer is longer than {MAX_VALUE_CHARACTERS} characters")
+        return rows
 
     def row(self, query: LiteralString, *values: Any) -> TupleRow:
         """The only row."""
@@ -367,7 +374,7 @@ def _migrations(reader: Reader, declared: Iterable[Options]) -> dict[str, Known[
 
 
 def _revisions(reader: Reader, source: Options) -> list[str]:
-    """Every revision of a table without an order, and the last one of a table that has one."""
+    """The revisions of a table without an order, of many the first; the last one of a table that has an order."""
     if not all(_can_be_sent(name) for name in source.values()):
         raise CannotObserve("a declared name holds a NUL: nothing is named so")
     relation = _relations(reader, [source["table"]]).get(source["table"])
@@ -379,6 +386,8 @@ def _revisions(reader: Reader, source: Options) -> list[str]:
         query += sql.SQL(" WHERE app = %s")
     if order:
         query += sql.SQL(" ORDER BY {} DESC, {} DESC LIMIT 1").format(sql.Identifier(order), column)
+    else:
+        query += sql.SQL(" LIMIT {}").format(MAX_HEADS)
     rows = reader.rows(query, *filter(None, [source.get("app")]))
     return [str(revision) for (revision,) in rows]
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import ssl
 import warnings
@@ -19,7 +18,8 @@ from .pool import Deadline
 
 # What OpenSSL says when it is our side that cannot speak a version: that tells nothing about the server.
 OUR_OWN_REASONS = frozenset({"NO_PROTOCOLS_AVAILABLE", "NO_CIPHERS_AVAILABLE", "UNSUPPORTED_SSL_VERSION"})
-NEVER_THERE = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
+# How a server hangs up on a version that it does not want. Whatever else goes wrong tells nothing about it.
+HUNG_UP = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +66,10 @@ def _accepts(server: TlsServer, version: str, deadline: Deadline) -> bool:
         if reason.reason in OUR_OWN_REASONS:
             raise CannotObserve(f"whether TLS {version} is refused: the OpenSSL here cannot offer it") from reason
         return False
-    except OSError as reason:
-        if isinstance(reason, TimeoutError) or reason.errno in NEVER_THERE:
-            raise CannotObserve(f"whether TLS {version} is refused: {reason}") from reason
+    except HUNG_UP:
         return False
+    except OSError as reason:
+        raise CannotObserve(f"whether TLS {version} is refused: {reason}") from reason
     return True
 
 

@@ -23,6 +23,8 @@ Options = Mapping[str, Any]
 
 # A standby answers 429 (a performance standby 473, a DR secondary 472): answers, not errors.
 STANDBY_ANSWERS = frozenset({429, 472, 473})
+# What Python, or hvac, raises on JSON that is not as Vault's.
+OF_ANOTHER_SHAPE = (AttributeError, KeyError, TypeError)
 
 
 def look_at_vault(target: Options, deadline: Deadline) -> VaultObservation:
@@ -38,12 +40,18 @@ def look_at_vault(target: Options, deadline: Deadline) -> VaultObservation:
 @contextmanager
 def client_of(target: Options, deadline: Deadline) -> Iterator[hvac.Client]:
     """A client of the server at ``target["address"]``, which nobody has logged in with yet."""
+    if not target["address"]:
+        # hvac would ask VAULT_ADDR of whoever runs this.
+        raise CannotObserve("the address is empty")
     with BoundedSession(deadline, ca_path=target.get("ca_path")) as session:
         yield hvac.Client(
             url=target["address"],
             namespace=target.get("namespace"),
             session=session,
             verify=session.verify,
+            # Left out, these come from VAULT_TOKEN, ~/.vault-token and VAULT_CLIENT_CERT of whoever runs this.
+            token="",
+            cert=(),
             # A redirect would carry the token to an address nobody declared.
             allow_redirects=False,
         )
@@ -66,7 +74,11 @@ def _seal_status(client: hvac.Client) -> dict[str, Any]:
 
 def _standby(client: hvac.Client) -> bool:
     answer = asked(lambda: client.sys.read_health_status(method="GET"))
-    return answer.status_code in STANDBY_ANSWERS if isinstance(answer, requests.Response) else bool(answer["standby"])
+    if not isinstance(answer, requests.Response):
+        return bool(answer["standby"])
+    if answer.status_code not in STANDBY_ANSWERS:
+        raise CannotObserve(f"sys/health answered {answer.status_code}, and not as Vault does")
+    return True
 
 
 def _as_somebody(client: hvac.Client, target: Options) -> dict[str, Any]:
@@ -150,8 +162,8 @@ def attempt(look: Callable[[], T]) -> Known[T]:
         return look()
     except CannotObserve as reason:
         return reason
-    except (KeyError, TypeError, ValueError, AttributeError) as strange:
-        return CannotObserve(f"the server's answer has another shape than Vault's: {type(strange).__name__}")
+    except (*OF_ANOTHER_SHAPE, ValueError) as strange:
+        return _of_another_shape(strange)
 
 
 def asked(ask: Callable[[], Any]) -> Any:
@@ -166,3 +178,9 @@ def asked(ask: Callable[[], Any]) -> Any:
         raise CannotObserve(f"the server refused: {reason}") from reason
     except ValueError as reason:
         raise CannotObserve("it answered, but not in JSON: is this Vault or OpenBao?") from reason
+    except OF_ANOTHER_SHAPE as strange:
+        raise _of_another_shape(strange) from strange
+
+
+def _of_another_shape(strange: Exception) -> CannotObserve:
+    return CannotObserve(f"the server's answer has another shape than Vault's: {type(strange).__name__}")

@@ -54,6 +54,14 @@ def drips(connection: socket.socket, stop: threading.Event) -> None:
         connection.sendall(b" ")
 
 
+def drips_its_head(connection: socket.socket, stop: threading.Event) -> None:
+    """Sends a byte of a header every tenth of a second, and never comes to the end of it."""
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    while not stop.wait(0.1):
+        connection.sendall(b"x")
+
+
 def is_another_service(connection: socket.socket, stop: threading.Event) -> None:
     """A web server, but not the one that was asked for."""
     connection.recv(4096)
@@ -62,7 +70,15 @@ def is_another_service(connection: socket.socket, stop: threading.Event) -> None
 
 BEHAVIOURS: dict[str, Behaviour] = {
     behaviour.__name__: behaviour
-    for behaviour in (hangs, closes_mid_answer, speaks_another_protocol, answers_10_mb, drips, is_another_service)
+    for behaviour in (
+        hangs,
+        closes_mid_answer,
+        speaks_another_protocol,
+        answers_10_mb,
+        drips,
+        drips_its_head,
+        is_another_service,
+    )
 }
 
 

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -210,13 +210,26 @@ class OpenBao:
     pid: int
     root_token: str = field(default="", repr=False)
     keys: tuple[str, ...] = field(default=(), repr=False)
+    ca_path: str | None = None
 
     def client(self, token: str | None = None) -> hvac.Client:
-        return hvac.Client(url=self.address, token=token or self.root_token, timeout=30)
+        return hvac.Client(
+            url=self.address, token=token or self.root_token, timeout=30, verify=self.ca_path or True, cert=()
+        )
 
     def unseal(self) -> None:
         self.client().sys.submit_unseal_keys(self.keys[:3])
         wait_until(lambda: self.client().sys.read_health_status(method="GET")["standby"] is False, what="OpenBao")
+
+    def join(self, active: OpenBao) -> OpenBao:
+        """Become a standby of ``active``, unsealed with its keys. It votes when autopilot has seen it for a while."""
+        wanted = {"leader_api_addr": active.address}
+        requests.post(f"{self.address}/v1/sys/storage/raft/join", json=wanted, timeout=30).raise_for_status()
+        joined = replace(self, root_token=active.root_token, keys=active.keys)
+        joined.client().sys.submit_unseal_keys(joined.keys[:3])
+        health = f"{self.address}/v1/sys/health"
+        wait_until(lambda: requests.get(health, timeout=2).status_code == 429, what="the standby")
+        return joined
 
 
 def bao_binary() -> str:
@@ -226,13 +239,24 @@ def bao_binary() -> str:
 
 @contextmanager
 def start_openbao(
-    folder: Path, *, initialise: bool = True, audit: bool = True, storage: str = "raft"
+    folder: Path,
+    *,
+    initialise: bool = True,
+    audit: bool = True,
+    storage: str = "raft",
+    certificate: tuple[Path, Path] | None = None,
+    ca_path: Path | None = None,
 ) -> Iterator[OpenBao]:
-    """An OpenBao server: raft storage, five key shares of which three unseal it, and an audit file."""
+    """An OpenBao server: raft storage, five key shares of which three unseal it, and an audit file.
+
+    It speaks TLS with ``certificate``, which is ``ca_path``'s, when it has one.
+    """
     port, cluster_port = free_port(), free_port()
     home = folder / f"openbao-{port}"
     (home / "data").mkdir(mode=0o700, parents=True)
-    address = f"http://127.0.0.1:{port}"
+    address = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
+    tls = {"tls_cert_file": str(certificate[0]), "tls_key_file": str(certificate[1])} if certificate else {}
+    trusted = str(ca_path) if ca_path else None
     configuration: dict[str, Any] = {
         "api_addr": address,
         "cluster_addr": f"https://127.0.0.1:{cluster_port}",
@@ -241,12 +265,13 @@ def start_openbao(
                 "tcp": {
                     "address": f"127.0.0.1:{port}",
                     "cluster_address": f"127.0.0.1:{cluster_port}",
-                    "tls_disable": True,
+                    "tls_disable": not certificate,
+                    **tls,
                 }
             }
         ],
         "storage": {
-            storage: {"path": str(home / "data"), "node_id": "test", "performance_multiplier": "1"}
+            storage: {"path": str(home / "data"), "node_id": f"node-{port}", "performance_multiplier": "1"}
             if storage == "raft"
             else {}
         },
@@ -258,11 +283,11 @@ def start_openbao(
     argv = [bao_binary(), "server", f"-config={home / 'config.json'}"]
     with process(argv, log=home / "log", env={"PATH": os.environ["PATH"], "HOME": str(home)}) as running:
         status = f"{address}/v1/sys/seal-status"
-        wait_until(lambda: requests.get(status, timeout=2).status_code == 200, what="OpenBao")
-        server = OpenBao(address, running.pid)
+        wait_until(lambda: requests.get(status, timeout=2, verify=trusted).status_code == 200, what="OpenBao")
+        server = OpenBao(address, running.pid, ca_path=trusted)
         if initialise:
             answer = server.client().sys.initialize(secret_shares=5, secret_threshold=3)
-            server = OpenBao(address, running.pid, answer["root_token"], tuple(answer["keys"]))
+            server = replace(server, root_token=answer["root_token"], keys=tuple(answer["keys"]))
             server.unseal()
         yield server
 

@@ -255,6 +255,19 @@ def test_a_redirect_in_a_loop_is_a_finding(check: RunModule) -> None:
     assert "redirects more than 5 times" in findings(result)["reachable"]["cause"]
 
 
+@pytest.mark.parametrize("location", ["http://[x", "http://h:99999/", "http://*.h/"])
+@pytest.mark.parametrize("wait_s", [None, 0.1], ids=["asked once", "waited for"])
+def test_a_redirect_to_what_is_no_address_is_a_finding(
+    location: str, wait_s: float | None, run_module: RunModule
+) -> None:
+    with web.serving({"/": Answer(status=302, headers={"Location": location})}) as server:
+        target = {"name": "page", "address": f"{server.address}/", "redirects": 1}
+        expected = {"status": 200, "wait_s": wait_s}
+        result = run_module(endpoint_check, targets=[target], expected=expected, report_only=True)
+    assert red(result) == ["reachable"]
+    assert f"redirects to what is no address: {location!r}" in findings(result)["reachable"]["cause"]
+
+
 def test_a_redirect_out_of_tls_is_not_followed(ca: tuple[Path, Path], run_module: RunModule) -> None:
     context = misbehaving.tls_server(*misbehaving.certificate(ca[0].parent, ca=ca))
     with web.serving({"/": Answer(b"here")}) as plain:
@@ -417,6 +430,23 @@ def test_a_bad_certificate_is_one_finding_with_a_cause(
     assert words in findings(result)["reachable"]["cause"]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param(None, "No such file", id="missing"),
+        pytest.param("no certificate", "no certificate or crl found", id="no PEM"),
+    ],
+)
+def test_a_ca_file_that_cannot_be_used_is_named(text: str | None, words: str, tmp_path: Path, check: RunModule) -> None:
+    ca = tmp_path / "ca.pem"
+    if text:
+        ca.write_text(text)
+    result = check("/", {"ca_path": str(ca)}, status=200)
+    assert red(result) == ["reachable"]
+    assert f"the CA file {ca} cannot be used" in findings(result)["reachable"]["cause"]
+    assert words in findings(result)["reachable"]["cause"]
+
+
 # --- waiting ---------------------------------------------------------------------------------------------------------
 
 
@@ -534,14 +564,20 @@ def test_waiting_comes_on_top_of_the_time_for_all_targets(run_module: RunModule)
 BROKEN = sorted(set(misbehaving.BEHAVIOURS) - {"is_another_service"})
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_server_that_misbehaves_is_one_finding_with_a_cause(name: str, run_module: RunModule) -> None:
-    with misbehaving.listening(misbehaving.BEHAVIOURS[name]) as port:
-        target = {"name": "page", "address": f"http://127.0.0.1:{port}/", "record": True}
+def test_a_server_that_misbehaves_is_one_finding_with_a_cause(
+    name: str, scheme: str, ca: tuple[Path, Path], run_module: RunModule
+) -> None:
+    tls = misbehaving.tls_server(*misbehaving.certificate(ca[0].parent, ca=ca)) if scheme == "https" else None
+    with misbehaving.listening(misbehaving.BEHAVIOURS[name], tls=tls) as port:
+        address = f"{scheme}://127.0.0.1:{port}/"
+        target = {"name": "page", "address": address, "ca_path": str(ca[0]), "record": True}
         expected = {"status": 200, "json": {"a": 1}, "body_contains": "a", "allowed_methods": ["GET"]}
         result = run_module(endpoint_check, targets=[target], expected=expected, timeout_s=1.0, report_only=True)
     assert red(result) == ["reachable"]
     assert findings(result)["reachable"]["cause"]
+    assert "certificate" not in findings(result)["reachable"]["cause"]
     assert result["verdicts"][0]["took_ms"] < 2500
 
 

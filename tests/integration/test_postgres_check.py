@@ -76,6 +76,8 @@ CONTENTS = [
     "CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)",
     "INSERT INTO alembic_version VALUES ('0002')",
     "CREATE TABLE two_heads AS VALUES ('a'), ('b')",
+    "CREATE TABLE many AS SELECT generate_series(1, 100000) AS version_num",
+    "CREATE TABLE long AS SELECT repeat('x', 10 * 1024 * 1024) AS version_num",
     "CREATE TABLE never_migrated (version_num text)",
     "CREATE TABLE django_migrations (id serial, app text, name text)",
     "INSERT INTO django_migrations (app, name) VALUES ('billing', '0009_x'), ('billing', '0010_later'), ('auth', '9')",
@@ -778,6 +780,19 @@ def test_a_locked_table_holds_up_nothing_but_its_own_finding(check: RunModule, p
 # --- names and sessions ----------------------------------------------------------------------------------------------
 
 
+def test_of_a_large_table_that_is_not_alembics_little_is_read(check: RunModule) -> None:
+    result = check(migrations=[{"kind": "alembic", "table": "many"}])
+    assert red(result) == ["migration.many.heads"]
+    assert len(findings(result)["migration.many.heads"]["observed"]) == 20
+
+
+def test_a_value_that_is_too_long_is_not_shown(check: RunModule) -> None:
+    result = check(migrations=[{"kind": "alembic", "table": "long"}])
+    assert red(result) == ["migration.long.heads"]
+    assert "longer than 1048576 characters" in findings(result)["migration.long.heads"]["cause"]
+    assert len(str(result)) < 10_000
+
+
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_a_hostile_name_is_just_a_name(check: RunModule, primary: servers.Postgres, name: str) -> None:
     before = asked(primary, "SELECT count(*) FROM pg_class", dbname="shop")
@@ -954,6 +969,13 @@ def announces_a_gigabyte(connection: socket.socket, stop: threading.Event) -> No
     stop.wait(60)
 
 
+def closes_mid_row(connection: socket.socket, stop: threading.Event) -> None:
+    connection.recv(4096)
+    connection.sendall(READY)
+    connection.recv(4096)
+    connection.sendall(b"D" + struct.pack("!I", 1000) + b"x" * 10)
+
+
 def refuses_at_length(connection: socket.socket, stop: threading.Event) -> None:
     connection.recv(4096)
     connection.sendall(message(b"E", b"SFATAL\0C28P01\0M" + b"no " * 5000 + b"\0\0"))
@@ -968,7 +990,13 @@ WITHOUT_POSTGRES = {name: misbehaving.BEHAVIOURS[name] for name in misbehaving.B
         announces_a_gigabyte,
     )
 }
-WITHOUT_ANSWERS = (closes_after_the_login, answers_nonsense_after_the_login, answers_no_rows, refuses_at_length)
+WITHOUT_ANSWERS = (
+    closes_after_the_login,
+    closes_mid_row,
+    answers_nonsense_after_the_login,
+    answers_no_rows,
+    refuses_at_length,
+)
 
 
 def misbehaved(behaviour: misbehaving.Behaviour, run_module: RunModule, **options: Any) -> dict[str, Any]:

@@ -685,9 +685,22 @@ def drips_in_protocol(connection: socket.socket, stop: threading.Event) -> None:
         connection.sendall(b"x")
 
 
+def closes_mid_string(connection: socket.socket, stop: threading.Event) -> None:
+    """Announces a longer string than it sends."""
+    connection.recv(4096)
+    connection.sendall(b"$100\r\nabc")
+
+
 MISBEHAVIOURS = misbehaving.BEHAVIOURS | {
     behaviour.__name__: behaviour
-    for behaviour in (nests, says_ok_to_everything, promises_too_much, counts_in_words, drips_in_protocol)
+    for behaviour in (
+        nests,
+        says_ok_to_everything,
+        promises_too_much,
+        counts_in_words,
+        drips_in_protocol,
+        closes_mid_string,
+    )
 }
 
 
@@ -813,6 +826,15 @@ def test_without_report_only_a_red_finding_fails_the_task(redis_server: servers.
             {"config": {"save": "900"}},
             "write pairs",
             id="half a save point",
+        ),
+        pytest.param(
+            [{"name": "a", "address": "redis://h"}], {"min_version": {}}, "names no version", id="no version at all"
+        ),
+        pytest.param(
+            [{"name": "a", "address": "redis://h"}],
+            {"default_passwords": ["s3cret"]},
+            "none would be tried",
+            id="passwords that nobody tries",
         ),
     ],
 )

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import misbehaving
 import pytest
+import requests
 import servers
 import vault_check
+import web
 from findings import findings, green, red
+from web import as_json
 
 RunModule = Callable[..., dict[str, Any]]
 
@@ -135,6 +141,16 @@ def test_a_login_that_fails_skips_what_needs_it(check: RunModule, target: dict[s
     assert {"sealed", "version", "key_threshold"} <= set(green(result))
 
 
+def test_a_login_by_approle_is_revoked_at_the_end(check: RunModule, openbao: servers.OpenBao) -> None:
+    def tokens() -> set[str]:
+        return set(openbao.client().list("auth/token/accessors")["data"]["keys"])
+
+    before = tokens()
+    result = check()
+    assert "login" in green(result)
+    assert tokens() == before
+
+
 def test_a_deleted_secret_is_not_there(check: RunModule, openbao: servers.OpenBao) -> None:
     kv = openbao.client().secrets.kv.v2
     kv.create_or_update_secret("app/gone", {"key": "value"}, mount_point="secret")
@@ -148,6 +164,48 @@ def test_no_value_of_a_secret_leaves_the_module(check: RunModule, approle: dict[
     assert approle["secret_id"] not in str(check())
 
 
+def test_no_credential_of_whoever_runs_this_is_sent(
+    run_module: RunModule, folder: Path, recorded: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / ".vault-token").write_text("s.of-a-file")
+    monkeypatch.setenv("HOME", str(folder))
+    pages: dict[str, web.Page] = {
+        "/v1/sys/seal-status": as_json(recorded("openbao-2.7/seal-status-unsealed.json")),
+        "/v1/sys/health": as_json(recorded("openbao-2.7/health-active.json")),
+        "/v1/auth/approle/login": as_json({"errors": ["invalid role or secret ID"]}, 400),
+    }
+    with web.serving(pages) as server:
+        for token in ("", "s.of-a-variable"):
+            monkeypatch.setenv("VAULT_TOKEN", token)
+            target = {"name": "vault", "address": server.address, "role_id": "no", "secret_id": "no"}
+            assert red(run_module(vault_check, targets=[target], expected=EXPECTED, report_only=True)) == ["login"]
+    assert len(server.asked) == 6
+    assert [request for request in server.asked if "x-vault-token" in request.headers] == []
+
+
+def test_an_empty_address_is_nobodys(
+    openbao: servers.OpenBao, run_module: RunModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAULT_ADDR", openbao.address)
+    result = run_module(
+        vault_check, targets=[{"name": "a", "address": ""}], expected={"key_shares": 5}, report_only=True
+    )
+    assert red(result) == ["reachable"]
+    assert findings(result)["reachable"]["cause"] == "the address is empty"
+
+
+def test_no_client_certificate_of_whoever_runs_this_is_read(check: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    # hvac reads the variable when it is imported.
+    monkeypatch.setattr("hvac.v1.VAULT_CLIENT_CERT", "/absent.pem")
+    sent: list[Any] = []
+    send = requests.Session.send
+    monkeypatch.setattr(
+        requests.Session, "send", lambda *given, **options: sent.append(options["cert"]) or send(*given, **options)
+    )
+    assert red(check()) == []
+    assert set(map(bool, sent)) == {False}
+
+
 def test_a_sealed_server_tells_what_can_be_known_of_it(folder: Path, run_module: RunModule) -> None:
     with servers.start_openbao(folder) as own:
         own.client().sys.seal()
@@ -156,6 +214,35 @@ def test_a_sealed_server_tells_what_can_be_known_of_it(folder: Path, run_module:
         assert red(result) == ["sealed"]
         assert {"initialized", "version", "key_shares", "key_threshold"} <= set(green(result))
         assert findings(result)["secret.secret/app/database"]["cause"] == "sealed"
+
+
+def test_a_standby_is_told_from_the_active_node_and_counts_when_it_votes(folder: Path, run_module: RunModule) -> None:
+    with (
+        servers.start_openbao(folder) as active,
+        servers.start_openbao(folder, initialise=False, audit=False) as other,
+    ):
+        client, autopilot = active.client(), "sys/storage/raft/autopilot/configuration"
+        client.write_data(autopilot, data={"server_stabilization_time": "60s"})
+        standby = other.join(active)
+        client.sys.create_or_update_policy("checks", HCL)
+        token = client.auth.token.create(policies=["checks"])["auth"]["client_token"]
+        nodes = {"active": active.address, "standby": standby.address}
+
+        def seen(**expected: Any) -> dict[str, list[str]]:
+            targets = [{"name": name, "address": address, "token": token} for name, address in nodes.items()]
+            result = run_module(vault_check, targets=targets, expected=expected, report_only=True)
+            return {verdict["subject"]: red({"verdicts": [verdict]}) for verdict in result["verdicts"]}
+
+        assert seen(standby=False) == {"active": [], "standby": ["standby"]}
+        assert seen(standby=True) == {"active": ["standby"], "standby": []}
+        # It has just come, and does not vote yet.
+        assert seen(raft_voters=2) == {"active": ["raft.voters"], "standby": ["raft.voters"]}
+        client.write_data(autopilot, data={"server_stabilization_time": "1s"})
+        raft = client.sys.read_raft_config
+        servers.wait_until(
+            lambda: all(node["voter"] for node in raft()["data"]["config"]["servers"]), what="the second voter"
+        )
+        assert seen(raft_voters=2) == {"active": [], "standby": []}
 
 
 def test_an_uninitialised_server_is_told_from_a_sealed_one(folder: Path, run_module: RunModule) -> None:
@@ -177,13 +264,41 @@ def test_the_policy_decides_what_can_be_seen(check: RunModule, openbao: servers.
     assert "403" in findings(result)["audit.file"]["cause"]
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("name", misbehaving.BEHAVIOURS)
-def test_a_server_that_misbehaves_is_one_finding_with_a_cause(name: str, run_module: RunModule) -> None:
-    with misbehaving.listening(misbehaving.BEHAVIOURS[name]) as port:
-        target = {"name": "vault", "address": f"http://127.0.0.1:{port}", "token": "s.token"}
+def test_a_server_that_misbehaves_is_one_finding_with_a_cause(
+    name: str, scheme: str, folder: Path, run_module: RunModule
+) -> None:
+    ca = misbehaving.certificate(folder, name="Test CA")
+    tls = misbehaving.tls_server(*misbehaving.certificate(folder, ca=ca)) if scheme == "https" else None
+    with misbehaving.listening(misbehaving.BEHAVIOURS[name], tls=tls) as port:
+        target = {"name": "vault", "address": f"{scheme}://127.0.0.1:{port}", "token": "s.token", "ca_path": str(ca[0])}
         result = run_module(vault_check, targets=[target], expected=EXPECTED, timeout_s=1.0, report_only=True)
     assert red(result) == ["reachable"]
     assert findings(result)["reachable"]["cause"]
+    assert "certificate" not in findings(result)["reachable"]["cause"]
+    assert result["verdicts"][0]["took_ms"] < 4000
+
+
+@pytest.mark.parametrize("hangs", [True, False], ids=["hangs", "closes"])
+def test_a_server_that_tells_its_seal_and_no_more_is_red_in_the_rest(
+    hangs: bool, recorded: Callable[[str], Any], run_module: RunModule
+) -> None:
+    body = json.dumps(recorded("openbao-2.7/seal-status-unsealed.json")).encode()
+
+    def tells_its_seal(connection: socket.socket, stop: threading.Event) -> None:
+        if b"seal-status" in connection.recv(4096):
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            connection.sendall(head.encode() + body)
+        elif hangs:
+            stop.wait(60)
+
+    with misbehaving.listening(tells_its_seal) as port:
+        target = {"name": "vault", "address": f"http://127.0.0.1:{port}", "token": "s.token"}
+        result = run_module(vault_check, targets=[target], expected=EXPECTED, timeout_s=1.0, report_only=True)
+    assert green(result) == ["initialized", "key_shares", "key_threshold", "reachable", "sealed", "version"]
+    assert red(result) == ["login", "standby"]
+    assert all(findings(result)[name]["cause"] for name in red(result))
     assert result["verdicts"][0]["took_ms"] < 4000
 
 
@@ -211,6 +326,37 @@ def test_a_bad_certificate_is_one_finding_with_a_cause(
         target = {"name": "vault", "address": f"https://127.0.0.1:{port}", "ca_path": str(ca[0])}
         result = run_module(vault_check, targets=[target], expected={"key_shares": 5}, report_only=True)
     assert red(result) == ["reachable"]
+    assert words in findings(result)["reachable"]["cause"]
+
+
+def test_a_server_is_green_over_tls_with_the_ca_that_signed_it(folder: Path, run_module: RunModule) -> None:
+    ca = misbehaving.certificate(folder, name="Test CA")
+    certificate = misbehaving.certificate(folder, ca=ca)
+    with servers.start_openbao(folder, certificate=certificate, ca_path=ca[0]) as own:
+        target = {"name": "vault", "address": own.address, "ca_path": str(ca[0])}
+        expected = {"key_shares": 5, "standby": False}
+        assert red(run_module(vault_check, targets=[target], expected=expected, report_only=True)) == []
+        del target["ca_path"]
+        assert red(run_module(vault_check, targets=[target], expected=expected, report_only=True)) == ["reachable"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param(None, "No such file", id="missing"),
+        pytest.param("no certificate", "no certificate or crl found", id="no PEM"),
+    ],
+)
+def test_a_ca_file_that_cannot_be_used_is_named(
+    text: str | None, words: str, folder: Path, openbao: servers.OpenBao, run_module: RunModule
+) -> None:
+    ca = folder / "ca.pem"
+    if text:
+        ca.write_text(text)
+    target = {"name": "vault", "address": openbao.address.replace("http:", "https:"), "ca_path": str(ca)}
+    result = run_module(vault_check, targets=[target], expected={"key_shares": 5}, report_only=True)
+    assert red(result) == ["reachable"]
+    assert f"the CA file {ca} cannot be used" in findings(result)["reachable"]["cause"]
     assert words in findings(result)["reachable"]["cause"]
 
 

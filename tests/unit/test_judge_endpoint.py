@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import socket
+import ssl
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from cutover.checks import CannotObserve, ExpectationError, judge
+from cutover import observe_tls
+from cutover.checks import CannotObserve, ExpectationError, Known, judge
 from cutover.judge_endpoint import (
     READY_SHAPES,
     EndpointObservation,
@@ -24,6 +28,7 @@ from cutover.judge_endpoint import (
     steps,
     wait_s_of,
 )
+from cutover.pool import Deadline
 from cutover.verdict import Finding, Status
 from hypothesis import given
 from hypothesis import strategies as st
@@ -299,6 +304,56 @@ def test_a_certificate_lasts_long_enough(days: float, enough: bool) -> None:
     findings = judged(seen, certificate_min_days_left=21, tls_min_version="1.2")
     assert (findings["tls.certificate.days_left"].status is Status.PASS) is enough
     assert findings["tls.oldest_version"].status is Status.PASS
+
+
+def refused_by_tls() -> ssl.SSLError:
+    reason = ssl.SSLError("tlsv1 alert protocol version")
+    reason.reason = "TLSV1_ALERT_PROTOCOL_VERSION"
+    return reason
+
+
+def oldest_version(monkeypatch: pytest.MonkeyPatch, reason: OSError) -> Known[str]:
+    """What is seen of a server that agrees on TLS 1.3, when a handshake with an older one ends so."""
+
+    def fails(*given: object) -> None:
+        raise reason
+
+    monkeypatch.setattr(observe_tls, "_handshake", fails)
+    server = observe_tls.TlsServer(host="h", port=443, name="h")
+    return observe_tls._oldest_version(server, "1.3", "1.2", Deadline(0))
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        refused_by_tls(),
+        ConnectionResetError(),
+        ConnectionAbortedError(),
+        BrokenPipeError(),
+    ],
+    ids=repr,
+)
+def test_a_server_that_hangs_up_on_an_old_version_refuses_it(monkeypatch: pytest.MonkeyPatch, reason: OSError) -> None:
+    assert oldest_version(monkeypatch, reason) == "1.3"
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.EHOSTUNREACH, "No route to host"),
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        TimeoutError("timed out"),
+    ],
+    ids=repr,
+)
+def test_an_old_version_that_could_not_be_tried_is_not_refused(
+    monkeypatch: pytest.MonkeyPatch, reason: OSError
+) -> None:
+    seen = oldest_version(monkeypatch, reason)
+    assert isinstance(seen, CannotObserve)
+    assert str(reason) in str(seen)
 
 
 @pytest.mark.parametrize("in_a_row", [0, 1, 2, 3])

@@ -169,6 +169,7 @@ def test_a_migration_is_named_after_its_table(declared: dict[str, Any], name: st
         pytest.param({"migrations": [{"kind": "django", "head": "0001"}]}, "no app", id="Django without an app"),
         pytest.param({"migrations": [{"kind": "sql", "head": "1"}]}, "no order_by", id="no order"),
         pytest.param({"migrations": [{"kind": "sql", "order_by": "at"}]}, "no head", id="no head"),
+        pytest.param({"migrations": [{"kind": "alembic", "order_by": "at"}]}, "is a head", id="heads in an order"),
         pytest.param({"settings": {"fsync": None}}, "declares no value", id="a setting without a value"),
         pytest.param({"default_passwords": {"x": []}}, "not a list", id="no password"),
         pytest.param({"default_passwords": {"x": "word"}}, "not a list", id="a text is no list"),

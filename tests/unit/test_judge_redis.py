@@ -236,6 +236,26 @@ def test_valkey_is_judged_by_its_own_number(recorded: Recorded) -> None:
     assert judged({"min_version": {"valkey": "10"}}, info=info)["version"].observed == "valkey 9.1.2"
 
 
+@pytest.mark.parametrize(
+    ("expected", "words"),
+    [
+        pytest.param({"default_passwords": ["admin"]}, "none would be tried", id="passwords that nobody tries"),
+        pytest.param({"min_version": {}}, "names no version", id="no version"),
+        pytest.param(
+            {"min_version": {"redis": "", "valkey": None}}, "names no version", id="versions without a number"
+        ),
+    ],
+)
+def test_what_would_never_be_checked_is_refused(expected: dict[str, Any], words: str) -> None:
+    with pytest.raises(ExpectationError, match=words):
+        list(redis_checks(expected))
+
+
+def test_one_target_may_be_let_off_the_passwords_that_are_declared_for_all() -> None:
+    off = {"default_passwords": ["admin"], "refuses_default_passwords": False}
+    assert [check.name for check in redis_checks(off)] == ["login", "loading"]
+
+
 # --- never evaluated is never a pass ---------------------------------------------------------------------------------
 
 

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import hvac
 import pytest
+import requests
 from cutover import observe_vault
-from cutover.checks import CannotObserve, judge
+from cutover.checks import CannotObserve, ExpectationError, Known, judge
 from cutover.judge_vault import SecretVersion, Token, VaultObservation, vault_checks
 from cutover.verdict import Finding, Status
 from hypothesis import given
@@ -177,6 +180,62 @@ def test_an_active_node_is_no_standby(recorded: Recorded) -> None:
     health = recorded("openbao-2.7/health-active.json")
     client = SimpleNamespace(sys=SimpleNamespace(read_health_status=lambda method: health))
     assert observe_vault._standby(client) is False
+
+
+@pytest.fixture
+def health() -> Callable[..., Known[bool]]:
+    """What is seen of a server whose sys/health answers so; hvac hands on what is not 200 in JSON as it came."""
+
+    def seen(status: int, body: bytes = b"{}") -> Known[bool]:
+        answer = requests.Response()
+        answer.status_code, answer._content = status, body
+        client = SimpleNamespace(sys=SimpleNamespace(read_health_status=lambda method: answer))
+        return observe_vault.attempt(lambda: observe_vault._standby(client))
+
+    return seen
+
+
+@pytest.mark.parametrize("status", [429, 472, 473])
+def test_a_standby_is_told_by_its_status(health: Callable[..., Known[bool]], status: int) -> None:
+    assert health(status) is True
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(403, b"{}"), (404, b"{}"), (500, b"{}"), (502, b"<html>"), (204, b""), (200, b"<html>")]
+)
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_health_that_is_not_told_is_neither_standby_nor_active(
+    server: Callable[..., VaultObservation],
+    health: Callable[..., Known[bool]],
+    status: int,
+    body: bytes,
+    declared: bool,
+) -> None:
+    found = judged(server("seal-status-unsealed", standby=health(status, body)), {"standby": declared})
+    assert red(found) == ["standby"]
+    assert str(status) in str(found["standby"].cause)
+
+
+@pytest.mark.parametrize("answer", [{}, {"auth": None}, [], None, requests.Response()], ids=str)
+def test_a_login_answered_in_another_shape_is_no_login(answer: Any) -> None:
+    def login(**options: Any) -> None:
+        hvac.adapters.JSONAdapter().get_login_token(answer)
+
+    client = SimpleNamespace(auth=SimpleNamespace(approle=SimpleNamespace(login=login)))
+    seen = observe_vault._as_somebody(client, {"role_id": "r", "secret_id": "s", "expected": {}})
+    assert {str(part).partition(":")[0] for part in seen.values()} == {
+        "the server's answer has another shape than Vault's"
+    }
+
+
+@pytest.mark.parametrize("version", ["v2", None, 3, 2.5, True, [2]])
+def test_a_version_of_a_key_value_engine_that_there_is_none_of_is_refused(version: Any) -> None:
+    with pytest.raises(ExpectationError, match=re.escape(f"kv_versions of secret/ is {version!r}")):
+        list(vault_checks({"kv_versions": {"secret/": version}}))
+
+
+def test_a_version_may_be_declared_as_text() -> None:
+    assert [check.expected for check in vault_checks({"kv_versions": {"secret": "2"}}) if "kv" in check.name] == [2]
 
 
 @given(st.floats(-1000, 1000))

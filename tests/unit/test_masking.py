@@ -250,6 +250,15 @@ def test_nothing_makes_it_raise() -> None:
 
 PRINTABLE = st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_categories=["Cs", "Cc"])
 SECRETS = st.text(PRINTABLE, min_size=8, max_size=40).filter(lambda text: text.strip("*") and text not in PUBLIC_WORDS)
+# Passphrases and keys: blanks, line breaks, quotes, and letters of which a UTF-16 escape takes two.
+AWKWARD = st.text(
+    st.sampled_from(" \t\r\n'\"\\`$&<>%=:/@") | st.sampled_from("密码パスワード🔑🙂") | PRINTABLE,
+    min_size=8,
+    max_size=40,
+).filter(lambda text: text.strip().strip("*") and text.strip() not in PUBLIC_WORDS)
+SHORT = st.text(PRINTABLE | st.sampled_from(" 密码🔑"), min_size=4, max_size=7).filter(
+    lambda text: text.strip().strip("*") and text.strip() not in PUBLIC_WORDS
+)
 
 ENCODINGS = {
     "raw": lambda secret: secret,
@@ -275,9 +284,10 @@ ENCODINGS = {
 
 
 @pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)
-@given(secret=SECRETS)
+@given(secret=SECRETS | AWKWARD)
 @example(secret="p'ss\"w/rd+%&<>")
 @example(secret="passwörd-ÿ")
+@example(secret="a line\nand 'another' \"one\" 密码🔑")
 @settings(max_examples=60, deadline=None)
 def test_no_secret_survives_in_any_encoding(encode, secret: str) -> None:  # type: ignore[no-untyped-def]
     encoded = encode(secret)
@@ -285,6 +295,12 @@ def test_no_secret_survives_in_any_encoding(encode, secret: str) -> None:  # typ
     assert secret not in masked
     assert encoded not in masked
     assert secret not in _decoded(masked)
+
+
+@given(secret=SHORT)
+@settings(max_examples=300, deadline=None)
+def test_no_short_secret_survives_as_it_is(secret: str) -> None:
+    assert secret not in Masker([secret]).text(f"[{secret}]")
 
 
 def _decoded(text: str) -> str:
@@ -314,7 +330,7 @@ def test_masking_twice_is_masking_once(value: object, secrets: list[str]) -> Non
     assert repr(masker.mask(once)) == repr(once)
 
 
-@given(secret=SECRETS, depth=st.integers(0, 8), as_key=st.booleans())
+@given(secret=SECRETS | AWKWARD, depth=st.integers(0, 8), as_key=st.booleans())
 @settings(max_examples=200, deadline=None)
 def test_no_secret_survives_at_any_depth(secret: str, depth: int, as_key: bool) -> None:
     value: object = {secret: 1} if as_key else secret
