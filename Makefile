@@ -17,7 +17,8 @@ help:  ## List the targets
 
 cutover: servers  ## Stand up a real stack on loopback and move its application from 1.0.0 to 1.1.0
 	@$(PLAY) playbooks/lab.yml -e lab_release=1.0.0
-	@$(PLAY) playbooks/cutover.yml -e release_version=1.1.0
+	@# Whatever an interrupted run has left: the lab has just been brought back.
+	@$(PLAY) playbooks/cutover.yml -e release_version=1.1.0 -e run_set_aside="$$(.venv/bin/python tools/unfinished.py artifacts/lab)"
 
 readiness: lab  ## Look at everything declared and decide, changing nothing
 	@$(PLAY) playbooks/readiness.yml

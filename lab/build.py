@@ -59,10 +59,12 @@ def archive(files: Mapping[str, tuple[int, bytes]]) -> bytes:
 
 
 def build(version: str, output: Path) -> Path:
-    """Write ledger-<version>.tar.gz and its .sha256 into the folder, unless they are there already."""
+    """Write ledger-<version>.tar.gz, its .sha256 and its .build into the folder, unless they are there already."""
     path = output / f"ledger-{version}.tar.gz"
-    data = archive(contents(version))
+    files = contents(version)
+    data = archive(files)
     _write(path, data)
+    _write(path.with_name(f"{path.name}.build"), json.loads(files["BUILD.json"][1])["build"].encode() + b"\n")
     _write(path.with_name(f"{path.name}.sha256"), f"{hashlib.sha256(data).hexdigest()}  {path.name}\n".encode())
     return path
 

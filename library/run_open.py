@@ -48,9 +48,10 @@ options:
     type: str
     default: ""
   set_aside:
-    description: The id of an unfinished run for which a person answers. From then on it keeps no other from beginning.
-    type: str
-    default: ""
+    description: Ids of unfinished runs for which a person answers. From then on they keep no other from beginning.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full

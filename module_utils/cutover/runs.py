@@ -160,18 +160,18 @@ def _moment(time: str) -> datetime:
 # --- what is left open ------------------------------------------------------------------------------------------------
 
 
-def unfinished(runs: Iterable[PastRun], *, set_aside: str | None = None) -> list[PastRun]:
+def unfinished(runs: Iterable[PastRun], *, set_aside: Iterable[str] = ()) -> list[PastRun]:
     """The runs whose changes nobody has brought to an end, oldest first.
 
     A later run that ends in a go, or goes back wholly, settles all before it. One that changed nothing leaves all as it
-    is. ``set_aside`` names one that a person answers for, and so does every run that was opened with one.
+    is. ``set_aside`` names those that a person answers for, and so does every run that was opened with some.
     """
     left: list[PastRun] = []
-    aside = {set_aside}
+    aside = {*set_aside}
     for run in runs:
         if run.verb not in CHANGING_VERBS or run.is_rehearsal:
             continue
-        aside.add(run.manifest.get("set_aside"))
+        aside.update(run.manifest.get("set_aside") or ())
         if not run.is_settled:
             left.append(run)
         elif run.steps:

@@ -50,7 +50,7 @@ def argument_spec() -> dict[str, Any]:
         "exclusive": {"type": "bool", "default": False},
         "settles": {"type": "bool", "default": False},
         "resume": {"type": "str", "default": ""},
-        "set_aside": {"type": "str", "default": ""},
+        "set_aside": {"type": "list", "elements": "str", "default": []},
         "drill": {"type": "dict", "default": {}},
     }
 
@@ -67,6 +67,7 @@ class ActionModule(ActionBase):
         _, args = self.validate_argument_spec(argument_spec())
         opened_at = utc_now()
         _check_names(args)
+        args["set_aside"] = [name for name in args["set_aside"] if name]
         environment = Path(args["artifacts_dir"]) / args["environment"]
         circumstances = self._circumstances(task_vars or {})
         past = past_runs(environment) if args["exclusive"] else []
@@ -119,8 +120,8 @@ def _refuse(
     args: Mapping[str, Any], past: Sequence[PastRun], left: Sequence[PastRun], circumstances: Mapping[str, Any]
 ) -> None:
     """A run never starts afresh over one that did not come to its end: it goes on with it, or takes it back."""
-    if args["set_aside"] and args["set_aside"] not in [run.id for run in past]:
-        raise AnsibleActionFail(f"run_set_aside is {args['set_aside']!r}, which is no run of this environment")
+    if unknown := sorted({*args["set_aside"]} - {run.id for run in past}):
+        raise AnsibleActionFail(f"run_set_aside names {', '.join(unknown)}, which is no run of this environment")
     resumed = next((run for run in left if run.id == args["resume"]), None)
     if args["resume"] and resumed is None:
         raise AnsibleActionFail(

@@ -77,8 +77,8 @@ def test_a_rollback_that_went_well_settles_all_before_it_and_one_that_changed_no
 
 
 def test_a_run_is_set_aside_once_and_for_all_and_what_only_looked_leaves_nothing_open() -> None:
-    killed, later = run(("step", BEGUN)), run(name="20260131T140000Z-cutover-ef56", manifest={"set_aside": CUTOVER})
-    assert unfinished([killed], set_aside=CUTOVER) == []
+    killed, later = run(("step", BEGUN)), run(name="20260131T140000Z-cutover-ef56", manifest={"set_aside": [CUTOVER]})
+    assert unfinished([killed], set_aside=[CUTOVER]) == []
     assert unfinished([killed, later]) == []
     assert unfinished([run(("step", BEGUN), name="20260131T120000Z-readiness-ab12")]) == []
     assert unfinished([run(("step", BEGUN), manifest={"check_mode": True})]) == []

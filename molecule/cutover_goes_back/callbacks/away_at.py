@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take a file away when a step begins, and put it back when the run begins to go back: AWAY_AT=shift AWAY=FILE."""
+"""Take a file away at a step, and put it back when the run begins to go back: AWAY_AT=shift:begun AWAY=FILE."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ class CallbackModule(CallbackBase):
         step = result.result.get("step") or {}
         file = Path(os.environ["AWAY"])
         away = file.with_name(f"{file.name}.away")
-        if step.get("state") != "begun":
-            return
-        if step["name"] == os.environ["AWAY_AT"]:
+        point = f"{step.get('name')}:{step.get('state')}"
+        if point == os.environ["AWAY_AT"]:
             file.rename(away)
-        elif step["name"] == "go_back":
+        elif point == "go_back:begun":
             away.rename(file)
