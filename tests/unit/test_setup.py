@@ -143,6 +143,7 @@ def test_a_python_that_cannot_make_environments_needs_its_package(machine):
         pytest.param(
             "E: Could not get lock x. It is held by process 7", "another package manager is at work", id="busy"
         ),
+        pytest.param("Setting up ca-certificates\nSetting up libconnect0", "apt-get could not install ", id="else"),
     ],
 )
 def test_what_keeps_apt_from_installing_is_told(machine, words, sentence):
@@ -176,12 +177,28 @@ def test_an_index_that_nobody_serves_is_no_network(machine):
             NO_NETWORK,
             id="uv: refused",
         ),
+        pytest.param(
+            "  cause: dns error\n  cause: failed to lookup address information: Name or service not known",
+            NO_NETWORK,
+            id="uv: no name server",
+        ),
         pytest.param("  cause: invalid peer certificate: UnknownIssuer", NO_NETWORK, id="uv: unknown authority"),
         pytest.param('ReadTimeoutError("x: Read timed out. (read timeout=20)")', NO_NETWORK, id="pip: no answer"),
         pytest.param("SSLError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] x')", NO_NETWORK, id="pip: unknown authority"),
         pytest.param("ProxyError('Cannot connect to proxy.', x)", NO_NETWORK, id="pip: no proxy"),
         pytest.param("error: No space left on device (os error 28)", "the disk is full.", id="full"),
         pytest.param("THESE PACKAGES DO NOT MATCH THE HASHES", "a package arrived with other content", id="altered"),
+        pytest.param(
+            "error: No solution found when resolving dependencies\n  cause: Because ca-certificates was not found"
+            " in the provided package locations, we can conclude that your requirements are unsatisfiable.",
+            NOT_INSTALLED,
+            id="uv: not on this index",
+        ),
+        pytest.param(
+            "WARNING: certifi and aioconnect are yanked, and so is httpx-proxy\nERROR: ResolutionImpossible",
+            NOT_INSTALLED,
+            id="pip: names that sound like a network",
+        ),
     ],
 )
 def test_what_keeps_pip_and_uv_from_installing_is_told(machine, words, sentence):
