@@ -134,6 +134,12 @@ def test_a_python_that_cannot_make_environments_needs_its_package(machine):
     assert machine.stops_with().endswith(f"Run: sudo apt-get install python3.{sys.version_info.minor}-venv")
 
 
+def test_another_system_than_debian_is_told_what_is_needed(machine):
+    sentence = machine.stops_with("lab")
+    assert sentence.startswith("this needs ")
+    assert " age (see tools/bootstrap for the versions), and only Debian's" in sentence
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
