@@ -6,10 +6,12 @@ import shutil
 import socket
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import yaml
 
 PROJECT = Path(__file__).resolve().parents[2]
 FILES = (
@@ -137,7 +139,7 @@ def test_a_python_that_cannot_make_environments_needs_its_package(machine):
 def test_another_system_than_debian_is_told_what_is_needed(machine):
     sentence = machine.stops_with("lab")
     assert sentence.startswith("this needs ")
-    assert " age (see tools/bootstrap for the versions), and only Debian's" in sentence
+    assert " age (see tools/bootstrap for versions and places), and only Debian's" in sentence
 
 
 @pytest.mark.parametrize(
@@ -221,6 +223,15 @@ def test_a_folder_that_cannot_be_written_to_is_named(machine):
     # A file in the way keeps root out too.
     (machine.tree / ".cache").touch()
     assert machine.stops_with() == f"{machine.tree} cannot be written to."
+
+
+def test_the_set_up_looks_for_postgresql_where_the_lab_does():
+    variables = yaml.safe_load((PROJECT / "roles/lab/vars/main.yml").read_text(encoding="utf-8"))
+    (looked_for,) = re.findall(r"for server in (.+); do", (PROJECT / "tools/bootstrap").read_text(encoding="utf-8"))
+    servers = [f"/usr/lib/postgresql/{version}/bin/postgres" for version in range(30)]
+    assert [server for server in servers if fnmatch(server, looked_for)] == sorted(
+        variables["__lab_postgres_candidates"]
+    )
 
 
 def test_an_argument_that_means_nothing_is_refused(machine):
