@@ -236,3 +236,30 @@ def test_the_set_up_looks_for_postgresql_where_the_lab_does():
 
 def test_an_argument_that_means_nothing_is_refused(machine):
     assert machine.stops_with("labs") == "tools/bootstrap knows the argument lab, and not labs."
+
+
+@pytest.mark.parametrize("state", [".lab", "elsewhere"])
+def test_a_lab_that_nothing_here_can_take_down_is_not_cleaned_away(machine, state):
+    (machine.tree / state).mkdir()
+    stopped = machine.run("tools/clean", CUTOVER_LAB_STATE=str(machine.tree / state))
+    assert stopped.returncode == 2
+    assert f"\nClean stopped: a lab is in {machine.tree / state}, and what takes it down" in stopped.stderr
+    assert (machine.tree / state).is_dir()
+
+
+def test_cleaning_installs_what_takes_labs_down_and_takes_each_down(machine):
+    played = machine.tree / "played"
+    machine.has("ansible-playbook", f'echo "$CUTOVER_LAB_STATE $*" >>{played}')
+    machine.has_python(pip=f"cp {machine.programs}/ansible-playbook .venv/bin/")
+    states = [machine.tree / name for name in (".lab", "elsewhere")]
+    for state in states:
+        state.mkdir()
+    assert machine.run("tools/clean", CUTOVER_LAB_STATE=str(states[1])).returncode == 0
+    assert played.read_text() == "".join(f"{state} playbooks/lab.yml -e lab_state=absent\n" for state in states)
+    assert [(machine.tree / name).exists() for name in (".lab", ".venv", "elsewhere")] == [False, False, True]
+
+
+def test_cleaning_needs_nothing_where_there_is_no_lab(machine):
+    (machine.tree / ".venv").mkdir()
+    cleaned = machine.run("tools/clean")
+    assert (cleaned.returncode, cleaned.stderr, (machine.tree / ".venv").exists()) == (0, "", False)
