@@ -49,6 +49,13 @@ def undescribed(options: dict[str, Any], where: str = "") -> Iterator[str]:
         yield from undescribed(option.get("options") or {}, f"{where}{name}.")
 
 
+def role_defaults() -> dict[str, Any]:
+    """What the roles' inputs are when nobody sets them, as far as it is written out: a template is worked out later."""
+    files = [path for role in roles() if (path := role / "defaults" / "main.yml").exists()]
+    values = {name: value for path in files for name, value in (load_yaml(path) or {}).items()}
+    return {name: value for name, value in values.items() if "{{" not in str(value)}
+
+
 def belongs_to(variable: str, role: Path) -> bool:
     """Tell whether a variable carries the role's name, as an input or as a private one."""
     return bool(re.match(rf"(__)?{re.escape(role.name)}(_|$)", variable))
@@ -75,6 +82,18 @@ def test_every_entry_point_says_what_it_is_for_and_what_it_takes(role):
     for verb, entry in entry_points(role).items():
         assert entry.get("short_description"), verb
         assert list(undescribed(entry.get("options") or {})) == [], verb
+
+
+@each_role
+def test_an_input_is_by_default_what_its_entry_points_say(role):
+    given = role_defaults()
+    wrong = [
+        f"{verb}: {name} is documented as {option['default']!r}, and is {given[name]!r}"
+        for verb, entry in entry_points(role).items()
+        for name, option in (entry.get("options") or {}).items()
+        if "default" in option and name in given and option["default"] != given[name]
+    ]
+    assert wrong == []
 
 
 @each_role
