@@ -147,3 +147,19 @@ def test_a_run_of_each_playbook_is_proven_by_a_gate_that_it_decides(playbook):
         files = [playbook, *(ROLES / "run" / "tasks").glob("*.yml"), *(ROLES / verb / "tasks").glob("*.yml")]
         decided = {(task.get("vars") or {}).get("run_gate") for path in files for task in tasks_of(path)}
         assert set(LEAST_GATES[verb]) <= decided
+
+
+def test_the_steps_of_a_run_stand_in_the_order_in_which_a_cutover_takes_them():
+    cutover = PROJECT / "playbooks" / "cutover.yml"
+    taken = [task["vars"]["run_step"] for task in tasks_of(cutover) if "run_step" in (task.get("vars") or {})]
+    assert taken == list(load_yaml(ROLES / "run" / "vars" / "main.yml")["run_steps"])
+
+
+def test_every_step_of_a_run_is_there_and_so_is_its_way_back():
+    words = load_yaml(ROLES / "run" / "vars" / "main.yml")
+    steps, ways = words["run_steps"], words["__run_way_back"]
+    files = [f"{step['role']}/{step['verb']}" for step in steps.values()] + [way["taken"] for way in ways]
+    assert [name for name in files if not (ROLES / name.replace("/", "/tasks/")).with_suffix(".yml").exists()] == []
+    back = {(step, way["taken"]) for way in ways for step in way["undoes"]}
+    assert {step for step, _ in back} <= steps.keys()
+    assert {(name, step["undone_by"]) for name, step in steps.items() if "undone_by" in step} <= back
