@@ -299,8 +299,8 @@ def argument_spec() -> dict[str, Any]:
 
 def fault_of(options: Mapping[str, Any], kind: str | None, memory: Memory | None = None) -> Fault:
     """The declared fault. Clients of servers are imported only for what needs them, and before any keeper starts."""
-    if kind in PROCESS_KINDS:
-        return PROCESS_KINDS[kind](options, memory)
+    if process_fault := PROCESS_KINDS.get(str(kind)):
+        return process_fault(options, memory)
     from ansible.module_utils.cutover.apply_server_fault import SERVER_KINDS
 
     demanded = {"redis_pause": "redis", "vault_seal": "vault"}.get(str(kind))

@@ -125,7 +125,8 @@ def argument_spec() -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec(), supports_check_mode=True)
-    names, commands = module.params["names"], []
+    names = module.params["names"]
+    commands: list[dict[str, Any]] = []
     target = {**module.params["target"], "expected": {"running": names}}
     deadline = Deadline(time.monotonic() + module.params["timeout_s"], time.monotonic)
     try:

@@ -118,12 +118,13 @@ def argument_spec() -> dict[str, Any]:
 
 def unseal(module: AnsibleModule) -> dict[str, Any]:
     """What came of it. Raises ``SealError``, ``ShareError`` and ``CannotObserve``."""
-    from ansible.module_utils.cutover.apply_vault_seal import VaultSeal
+    from ansible.module_utils.cutover.apply_vault_seal import Taken, VaultSeal
     from ansible.module_utils.cutover.observe_key_shares import Share, read_shares
 
     options = module.params
     server = VaultSeal(options)
-    state, taken = server.state(), []
+    state = server.state()
+    taken: list[Taken] = []
     if state.sealed:
         shares = read_shares(options["key_files"], age_identity=options["age_identity"])
         module.no_log_values.update(share.key for share in shares)

@@ -40,7 +40,8 @@ PROFILE = "legacy"
 def load(path: Path, *, name: str) -> Any:
     """What is in a Python file, as the module ``name``."""
     loader = SourceFileLoader(name, str(path))
-    module = module_from_spec(spec_from_loader(loader.name, loader))
+    spec: Any = spec_from_loader(loader.name, loader)
+    module = module_from_spec(spec)
     loader.exec_module(module)
     return module
 

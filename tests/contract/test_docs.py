@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from contract.layout import PROJECT, ROLES, modules, relative, roles
+from contract.layout import PROJECT, ROLES, modules, relative, roles, tasks_of
 from cutover.journal import Journal
 
 PAGES = [
@@ -73,6 +73,18 @@ def test_a_variable_that_does_not_exist_is_found_out():
         VARIABLE.findall("Set `traffic_pools` and `traffic_colour`, below <release_base_dir>/schedulers_x.yml.")
     )
     assert named - known_variables() == {"traffic_colour"}
+
+
+def test_the_operators_page_names_every_gate_of_a_cutover():
+    tasks = tasks_of(PROJECT / "playbooks" / "cutover.yml")
+    gates = [task["vars"]["run_gate"] for task in tasks if "run_gate" in (task.get("vars") or {})]
+    assert re.findall(r"\*\*gate `(\w+)`\*\*", text_of(PROJECT / "docs" / "runbooks" / "cutover.md")) == gates
+
+
+def test_the_labs_page_names_every_release():
+    named = re.findall(r"^\| (\d\S*) \|", text_of(PROJECT / "lab" / "README.md"), re.M)
+    built = [path.name for path in (PROJECT / "lab" / "releases").iterdir()]
+    assert sorted(named) == sorted(["1.0.0", *built])
 
 
 def test_the_readme_names_every_check_module():

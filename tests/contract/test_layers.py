@@ -9,7 +9,6 @@ from contract.layout import PROJECT, THINKING, imports_of, is_standard, relative
 PURE_NAMES = {
     "checks",
     "drills",
-    "durations",
     "gate",
     "journal",
     "journey_names",
@@ -49,6 +48,10 @@ def within(name: str, packages: set[str]) -> bool:
 def sibling(name: str) -> Path:
     """The file that a relative import in `module_utils/cutover` leads to."""
     return THINKING / f"{name.lstrip('.').partition('.')[0]}.py"
+
+
+def test_every_file_that_is_named_here_is_there():
+    assert {*PURE_NAMES, GLUE} - {path.stem for path in FILES} == set()
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if is_pure(path)], ids=lambda path: path.stem)

@@ -49,6 +49,13 @@ def undescribed(options: dict[str, Any], where: str = "") -> Iterator[str]:
         yield from undescribed(option.get("options") or {}, f"{where}{name}.")
 
 
+def role_defaults() -> dict[str, Any]:
+    """What the roles' inputs are when nobody sets them, as far as it is written out: a template is worked out later."""
+    files = [path for role in roles() if (path := role / "defaults" / "main.yml").exists()]
+    values = {name: value for path in files for name, value in (load_yaml(path) or {}).items()}
+    return {name: value for name, value in values.items() if "{{" not in str(value)}
+
+
 def belongs_to(variable: str, role: Path) -> bool:
     """Tell whether a variable carries the role's name, as an input or as a private one."""
     return bool(re.match(rf"(__)?{re.escape(role.name)}(_|$)", variable))
@@ -75,6 +82,18 @@ def test_every_entry_point_says_what_it_is_for_and_what_it_takes(role):
     for verb, entry in entry_points(role).items():
         assert entry.get("short_description"), verb
         assert list(undescribed(entry.get("options") or {})) == [], verb
+
+
+@each_role
+def test_an_input_is_by_default_what_its_entry_points_say(role):
+    given = role_defaults()
+    wrong = [
+        f"{verb}: {name} is documented as {option['default']!r}, and is {given[name]!r}"
+        for verb, entry in entry_points(role).items()
+        for name, option in (entry.get("options") or {}).items()
+        if "default" in option and name in given and option["default"] != given[name]
+    ]
+    assert wrong == []
 
 
 @each_role
@@ -128,3 +147,19 @@ def test_a_run_of_each_playbook_is_proven_by_a_gate_that_it_decides(playbook):
         files = [playbook, *(ROLES / "run" / "tasks").glob("*.yml"), *(ROLES / verb / "tasks").glob("*.yml")]
         decided = {(task.get("vars") or {}).get("run_gate") for path in files for task in tasks_of(path)}
         assert set(LEAST_GATES[verb]) <= decided
+
+
+def test_the_steps_of_a_run_stand_in_the_order_in_which_a_cutover_takes_them():
+    cutover = PROJECT / "playbooks" / "cutover.yml"
+    taken = [task["vars"]["run_step"] for task in tasks_of(cutover) if "run_step" in (task.get("vars") or {})]
+    assert taken == list(load_yaml(ROLES / "run" / "vars" / "main.yml")["run_steps"])
+
+
+def test_every_step_of_a_run_is_there_and_so_is_its_way_back():
+    words = load_yaml(ROLES / "run" / "vars" / "main.yml")
+    steps, ways = words["run_steps"], words["__run_way_back"]
+    files = [f"{step['role']}/{step['verb']}" for step in steps.values()] + [way["taken"] for way in ways]
+    assert [name for name in files if not (ROLES / name.replace("/", "/tasks/")).with_suffix(".yml").exists()] == []
+    back = {(step, way["taken"]) for way in ways for step in way["undoes"]}
+    assert {step for step, _ in back} <= steps.keys()
+    assert {(name, step["undone_by"]) for name, step in steps.items() if "undone_by" in step} <= back

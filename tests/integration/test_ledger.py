@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -554,14 +555,17 @@ def test_the_broken_releases_are_broken_each_in_its_own_way(stack: Stack, databa
 
     assert stack.run("1.2.0-scheduler-crashes", "scheduler", DATABASE_URL=database).returncode == 1
 
-    broken = [f"1.2.0-{name}" for name in ("never-ready", "answers-500", "wrong-version")]
-    with stack.serve(*broken, folder=tmp_path, DATABASE_URL=database) as (never_ready, answers_500, wrong_version):
+    broken = [f"1.2.0-{name}" for name in ("never-ready", "answers-500", "answers-slowly", "wrong-version")]
+    with stack.serve(*broken, folder=tmp_path, DATABASE_URL=database) as serving:
+        never_ready, answers_500, answers_slowly, wrong_version = serving
         assert broken_checks(never_ready) == ["warehouse"]
         assert never_ready.get("/api/version").json()["version"] == "1.2.0-never-ready"
         # The failed migration left nothing behind: 1.1.0's schema, and ready with it.
         assert answers_500.get("/api/ready").json()["checks"]["migrations"] == {"ok": True, "detail": "at 0002"}
         assert [answers_500.get("/api/v1/ping").status_code for _ in range(5)].count(500) == 1
         assert " ERROR " in (tmp_path / "1.2.0-answers-500.log").read_text()
+        assert broken_checks(answers_slowly) == []
+        assert answers_slowly.get("/api/v1/ping").elapsed > timedelta(seconds=2.5)
         assert broken_checks(wrong_version) == []
         assert wrong_version.get("/api/version").json()["version"] == "1.1.9"
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +96,13 @@ def test_a_lock_names_no_index_so_that_any_mirror_will_do(lock):
 def test_everything_asked_for_is_locked(lock):
     packages = {entry.partition("==")[0] for entry in locked(lock_text(lock))}
     assert [name for name in named(lock) if name.lower().partition("[")[0] not in packages] == []
+
+
+def test_every_linter_is_locked_and_so_never_left_out():
+    linters = {step.argv[0] for step in runpy.run_path(str(PROJECT / "tools" / "test"))["linters"]()}
+    packages = {entry.partition("==")[0].removesuffix("-py") for entry in locked(lock_text("requirements-dev"))}
+    assert linters == {"ansible-lint", "mypy", "ruff", "shellcheck", "yamllint"}
+    assert linters <= packages
 
 
 def test_both_locks_hold_the_same_versions():
