@@ -338,12 +338,19 @@ def _drills(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
         yield {
             "name": show(verdict.get("subject")),
             "about": show(kept.get("about")),
+            "runs": _runs_of(kept),
             "ok": verdict.get("ok") is True,
             "broken_at": _moment(times.get("broken_at")),
             "undone_by": show(times.get("undone_by")),
             "seconds": {key: _s(times.get(key)) for key in ("noticed_after_s", "broken_for_s", "well_after_s")},
             "watched": [watched for other in told for watched in _watched(other, verdict)],
         }
+
+
+def _runs_of(kept: Mapping[str, Any]) -> str:
+    """The runs of a drill that has cut over, and how long going back took; empty for any other."""
+    runs = [f"{name} {kept[name].get('run')}" for name in ("cutover", "rollback") if isinstance(kept.get(name), Mapping)]
+    return f"{show(', '.join(runs))}; went back in {_s(kept.get('back_s'))}" if runs else ""
 
 
 def _watched(watched: Mapping[str, Any], drill: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -192,6 +192,13 @@ def test_the_view_has_everything_in_its_order() -> None:
     assert shown["recorded"][0]["body"] == ["{", '  "status": "ready"', "}"]
 
 
+def test_a_drill_that_has_cut_over_names_the_runs_that_it_has_made() -> None:
+    made = {"cutover": {"run": "r2"}, "rollback": {"run": "r3"}, "back_s": 11.24}
+    data = {"component": "drills", "subject": "rehearsal", "ok": True, "recorded": {"timeline": {}, **made}}
+    [drill] = list(report._drills([{"kind": "verdict", "time": "2026-01-31T12:00:09Z", "data": data}]))
+    assert drill["runs"] == "cutover r2, rollback r3; went back in 11.2 s"
+
+
 def test_a_drill_is_shown_with_its_times_and_with_what_was_answered_meanwhile() -> None:
     timeline = {"broken_at": "2026-01-31T12:00:03.000000Z", "undone_by": "the drill", "noticed_after_s": 0.4}
     told = {"component": "drills", "subject": "redis_refused", "ok": True, "findings": []}
