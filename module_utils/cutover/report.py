@@ -349,7 +349,9 @@ def _drills(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
 
 def _runs_of(kept: Mapping[str, Any]) -> str:
     """The runs of a drill that has cut over, and how long going back took; empty for any other."""
-    runs = [f"{name} {kept[name].get('run')}" for name in ("cutover", "rollback") if isinstance(kept.get(name), Mapping)]
+    runs = [
+        f"{name} {kept[name].get('run')}" for name in ("cutover", "rollback") if isinstance(kept.get(name), Mapping)
+    ]
     return f"{show(', '.join(runs))}; went back in {_s(kept.get('back_s'))}" if runs else ""
 
 
