@@ -52,6 +52,7 @@ class Stack:
     openbao: servers.OpenBao
     releases: Path
     objects: Path
+    objectstore_pid: int
     environment: Mapping[str, str] = field(repr=False)
 
     def run(self, version: str, program: str, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -102,15 +103,16 @@ class Client:
 
 
 @contextmanager
-def start_objectstore(folder: Path) -> Iterator[str]:
+def start_objectstore(folder: Path) -> Iterator[tuple[str, int]]:
+    """Its address and its process."""
     port, data = servers.free_port(), folder / "objects"
     (data / "ledger").mkdir(parents=True)
     argv = [str(Path(sys.executable).with_name("nanio")), "serve", "--host", "127.0.0.1", "--port", str(port)]
     keys = {"NANIO_ACCESS_KEY": "ledger", "NANIO_SECRET_KEY": PASSWORDS["s3"], "PATH": os.environ["PATH"]}
-    with servers.process([*argv, "--data-dir", str(data)], log=folder / "objects.log", env=keys):
+    with servers.process([*argv, "--data-dir", str(data)], log=folder / "objects.log", env=keys) as server:
         url = f"http://127.0.0.1:{port}"
         servers.wait_until(lambda: requests.get(url, timeout=2).status_code < 500, what="the object store")
-        yield url
+        yield url, server.pid
 
 
 def prepare_vault(openbao: servers.OpenBao) -> tuple[str, str]:
@@ -157,7 +159,7 @@ def stack() -> Iterator[Stack]:
             start(start_objectstore(folder)),
         ]
         releases = unpack_releases(folder / "releases")
-        postgres, redis, openbao, objectstore = (future.result() for future in starting)
+        postgres, redis, openbao, (objectstore_url, objectstore_pid) = (future.result() for future in starting)
         role_id, secret_id = prepare_vault(openbao)
         secret_id_file = folder / "secret-id"
         secret_id_file.touch(mode=0o600)
@@ -174,13 +176,13 @@ def stack() -> Iterator[Stack]:
             "VAULT_ROLE_ID": role_id,
             "VAULT_SECRET_ID_FILE": str(secret_id_file),
             "SECRETS_PATH": "secret/ledger",
-            "OBJECTSTORE_URL": objectstore,
+            "OBJECTSTORE_URL": objectstore_url,
             "TRUSTED_HOSTS": "127.0.0.1",
             "SCHEDULE_INTERVAL_S": "1",
             "RATE_LIMIT_REQUESTS": "100000",
             "HOST_NAME": "app1",
         }
-        made = Stack(postgres, redis, openbao, releases, folder / "objects", environment)
+        made = Stack(postgres, redis, openbao, releases, folder / "objects", objectstore_pid, environment)
         assert made.run("1.0.0", "migrate", "upgrade", "head").returncode == 0
         assert made.run("1.0.0", "seed").returncode == 0
         yield made
@@ -265,13 +267,18 @@ def new_payment(ledger: Client, batch: int, **options: Any) -> requests.Response
     return ledger.post("/api/v1/requests", "ops_scheduler", body, **options)
 
 
-def broken_checks(ledger: Client) -> list[str]:
-    """The checks of /api/ready that are not ok; the status agrees, and the answer comes in time."""
+def readiness(ledger: Client) -> tuple[list[str], float]:
+    """The checks of /api/ready that are not ok, and after how many seconds it said so; the status agrees."""
     answer = ledger.get("/api/ready")
-    assert answer.elapsed.total_seconds() < 3
+    took_s = answer.elapsed.total_seconds()
+    assert took_s < 3
     broken = [name for name, check in answer.json()["checks"].items() if not check["ok"]]
     assert (answer.status_code, answer.json()["status"]) == ((503, "fail") if broken else (200, "ok"))
-    return broken
+    return broken, took_s
+
+
+def broken_checks(ledger: Client) -> list[str]:
+    return readiness(ledger)[0]
 
 
 def test_a_release_is_built_from_the_same_bytes_each_time(tmp_path: Path) -> None:
@@ -353,13 +360,17 @@ def test_operators_are_told_what_runs_and_whether_it_can_serve(ledger: Client) -
         pytest.param(lambda stack: stack.redis.pid, ["redis"], id="redis"),
         pytest.param(lambda stack: stack.postgres.pid, ["db", "migrations"], id="postgres"),
         pytest.param(lambda stack: stack.openbao.pid, ["vault"], id="vault"),
+        pytest.param(lambda stack: stack.objectstore_pid, ["objectstore"], id="object store"),
     ],
 )
 def test_readiness_answers_in_time_whoever_hangs(
     stack: Stack, ledger: Client, server: Callable[[Stack], int], broken: list[str]
 ) -> None:
     with paused(server(stack)):
-        assert broken_checks(ledger) == broken
+        answers = [readiness(ledger) for _ in range(3)]
+        assert [said for said, _ in answers] == [broken] * 3
+        # The best of three: what else the machine does meanwhile is no defect of the service.
+        assert min(took_s for _, took_s in answers) < 1
         assert ledger.get("/health").ok
         assert ledger.get("/api/v1/ping").ok
     servers.wait_until(lambda: broken_checks(ledger) == [], what="readiness")

@@ -7,14 +7,19 @@ The two components of these runs return the verdicts that a test gives them; all
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
+import platform
+import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -195,6 +200,30 @@ def test_it_is_go_when_everything_passed(play: Play) -> None:
     }  # fmt: skip
     assert {stat.S_IMODE(path.stat().st_mode) for path in ended.dir.rglob("*") if path.is_file()} == {0o600}
     assert stat.S_IMODE(ended.dir.stat().st_mode) == 0o700
+
+
+def test_the_manifest_says_when_who_where_and_with_what(
+    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=jane", "-c", "user.email=jane@example.org"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "Begin"]):
+        subprocess.run([*git, *words], check=True)
+    commit = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    monkeypatch.setenv("SUDO_USER", "jane")
+    monkeypatch.setenv("TZ", "FAR+11")
+    before = datetime.now(UTC)
+    ended = play()
+    text = (ended.dir / "manifest.json").read_bytes()
+    manifest = json.loads(text)
+    assert manifest["opened_at"].endswith("Z")
+    assert before - timedelta(seconds=1) < datetime.fromisoformat(manifest["opened_at"]) < datetime.now(UTC)
+    assert (manifest["id"], manifest["environment"], manifest["operator"]) == (ended.dir.name, "staging", "jane")
+    assert manifest["runner"].startswith(f"{socket.gethostname()[:2]}*** ("), "not to be found by its name"
+    assert (manifest["project"]["git_sha"], manifest["project"]["dirty"]) == (commit, True)
+    packages = ("ansible-core", "ansible", "jinja2", "hvac", "psycopg", "redis", "requests")
+    versions = {"python": platform.python_version()} | {name: metadata.version(name) for name in packages}
+    assert manifest["versions"] == versions
+    assert ended.records("opened")[0]["manifest_sha256"] == hashlib.sha256(text).hexdigest()
 
 
 def test_a_finding_that_did_not_pass_is_named_with_both_sides_and_its_remedy(play: Play) -> None:

@@ -1,9 +1,12 @@
-#!/usr/bin/env python3
-"""Everything of the lab that a cutover or a rollback moves, as JSON: snapshot STATE_DIR NETWORK
+"""Everything of the lab that a cutover or a rollback moves, as JSON.
+
+    python tests/snapshot.py STATE NETWORK
 
 Files of app hosts and backups, processes and when they began, weights at the load balancer, the database's revision and
 schema, Redis' configuration. Logs, sockets and what servers write by themselves are left out.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -86,5 +89,11 @@ def cache() -> dict[str, Any]:
         return dict(client.config_get("*"))
 
 
-seen = {"files": {name: one for folder in MOVED for name, one in files(STATE / folder)}, "processes": processes()}
-sys.stdout.write(json.dumps(seen | {"traffic": traffic(), "database": database(), "redis": cache()}, sort_keys=True, indent=1))
+seen = {
+    "files": {name: one for folder in MOVED for name, one in files(STATE / folder)},
+    "processes": processes(),
+    "traffic": traffic(),
+    "database": database(),
+    "redis": cache(),
+}
+sys.stdout.write(json.dumps(seen, sort_keys=True, indent=1))
