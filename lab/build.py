@@ -59,12 +59,10 @@ def archive(files: Mapping[str, tuple[int, bytes]]) -> bytes:
 
 
 def build(version: str, output: Path) -> Path:
-    """Write ledger-<version>.tar.gz, its .sha256 and its .build into the folder, unless they are there already."""
+    """Write ledger-<version>.tar.gz and its .sha256 into the folder, unless they are there already."""
     path = output / f"ledger-{version}.tar.gz"
-    files = contents(version)
-    data = archive(files)
+    data = archive(contents(version))
     _write(path, data)
-    _write(path.with_name(f"{path.name}.build"), json.loads(files["BUILD.json"][1])["build"].encode() + b"\n")
     _write(path.with_name(f"{path.name}.sha256"), f"{hashlib.sha256(data).hexdigest()}  {path.name}\n".encode())
     return path
 
@@ -77,6 +75,8 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     for version in [arguments.version] if arguments.version else versions():
         sys.stdout.write(f"{build(version, arguments.output)}\n")
+    builds = {version: {"build": json.loads(contents(version)["BUILD.json"][1])["build"]} for version in versions()}
+    _write(arguments.output / "builds.json", json.dumps(builds, indent=2).encode() + b"\n")
 
 
 def _digest(files: Mapping[str, tuple[int, bytes]]) -> str:

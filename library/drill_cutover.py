@@ -10,8 +10,8 @@ description:
   - Plays C(cutover.yml), and then C(rollback.yml) unless the cutover has moved nothing or has gone back by itself. Both
     are real, and runs with evidence of their own that says of which drill they are a part.
   - A process of its own plays them, which has no terminal. Whatever becomes of the controller, it goes on, and goes
-    back. What both print is in C(<drill>.log) in the directory of the run that plays the drill.
-  - They are given the inventory, variables, vault passwords, user and keys that the command line has named.
+    back. What both print is in C(.drills/<run>-<drill>.log) beside the runs of the environment.
+  - They are given the inventory, variables, vault passwords, user, keys and privileges that the command line has named.
 version_added: 1.1.0
 author: Cutover maintainers (@cutover)
 options:
@@ -72,6 +72,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+is_back:
+  description: Whether everything is as the cutover has found it. If not, nobody should go on.
+  returned: always
+  type: bool
 verdicts:
   description:
     - One verdict, of the component C(drills) and the subject C(<drill>.cutover). What is recorded are the ids of both

@@ -39,11 +39,11 @@ options:
         them. Taken by the action plugin.
     type: list
     elements: str
-  lender:
+  drill:
     description:
-      - The id of the run of which this one is a part. While that one has the environment in hand, this one may work in
-        it, and leaves the lock as it is. Taken by the action plugin.
-    type: str
+      - The drill of which the run is a part, as C(run) and C(drill). It works under the lock of the run that plays the
+        drill, which must have it and be at that drill, and leaves it as it is. Taken by the action plugin.
+    type: dict
   break:
     description:
       - The id of a run whose lock is taken over whatever became of it. Taken by the action plugin, and recorded.
@@ -95,7 +95,7 @@ def argument_spec() -> dict[str, Any]:
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "replaces": {"type": "str"},
         "settles": {"type": "list", "elements": "str"},
-        "lender": {"type": "str"},
+        "drill": {"type": "dict"},
         "break": {"type": "str"},
     }
 
@@ -127,7 +127,7 @@ def settle(module: AnsibleModule, path: Path) -> dict[str, Any]:
     if module.params["state"] == "absent":
         if ours and not module.check_mode:
             path.unlink()
-        return {"changed": ours}
+        return {"changed": ours} if ours or not holder else {"changed": False, "held_by": holder}
     if holder and not ours and holder["id"] != module.params["replaces"]:
         return {"changed": False, "held_by": holder}
     if not ours and not module.check_mode:

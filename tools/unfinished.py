@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Print the runs that nobody has brought to an end, with commas between them: unfinished.py ARTIFACTS/ENVIRONMENT."""
+"""Print the runs that ended before their end, with commas between them: unfinished.py ARTIFACTS/ENVIRONMENT."""
 
 import sys
 from pathlib import Path
@@ -11,4 +11,4 @@ from cutover.read_runs import past_runs
 from cutover.runs import unfinished
 
 if __name__ == "__main__":
-    sys.stdout.write(",".join(run.id for run in unfinished(past_runs(sys.argv[1]))) + "\n")
+    sys.stdout.write(",".join(run.id for run in unfinished(past_runs(sys.argv[1])) if not run.alive) + "\n")

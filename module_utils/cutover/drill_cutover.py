@@ -3,12 +3,15 @@
 
 The process has a session of its own. It plays ``cutover.yml``, ends it at a limit, and then plays ``rollback.yml``,
 unless the cutover has moved nothing or has gone back by itself. Both are runs like any other, with evidence of their
-own that says of which drill they are a part; both work under the lock of the run that plays the drill.
+own that says of which drill they are a part; both work under the lock of the run that plays the drill. What they print
+is in a log, which they hold as long as any of them lives: that is how others see that somebody is at work.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import math
 import os
 import signal
 import subprocess
@@ -20,14 +23,16 @@ from typing import IO
 
 from .evidence import ATTESTATION, JOURNAL_NAME
 from .journal import is_held
-from .read_runs import past_runs
+from .read_runs import LOGS, runs_after
 from .runs import PastRun, of_drill
 from .ticks import ticks
 
 CUTOVER, ROLLBACK = "cutover", "rollback"
-# How long a cutover that is asked to end may take for that, and how long its last worker may outlive it.
+# How long a cutover that is asked to end may take for that.
 ENDING_S = 120.0
 POLL_S = 0.2
+# How often going back is tried.
+TRIES = 3
 # The package is no place from which Python runs a program: its parent is Ansible's, and comes from two folders.
 _BOOT = (
     "import sys, ansible.module_utils as them; them.__path__.append(sys.argv[1]); "
@@ -44,15 +49,21 @@ class Plan:
     environment_dir: str
     drill: Mapping[str, str]
     limit_s: float
-    log: str
+
+    @property
+    def log(self) -> Path:
+        """What both playbooks print, beside the evidence and no part of it; its owner alone can read it."""
+        return Path(self.environment_dir) / LOGS / f"{self.drill['run']}-{self.drill['drill']}.log"
 
 
 def start(plan: Plan) -> subprocess.Popen[str]:
-    """Begin; what both playbooks print is in ``plan.log``, which its owner alone can read. Raises ``OSError``."""
+    """Begin. Raises ``OSError``."""
     environment = {name: value for name, value in os.environ.items() if name != ATTESTATION}
     parent = str(Path(__file__).resolve().parent.parent)
+    plan.log.parent.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(plan.log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as log:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, parent], stdin=subprocess.PIPE, stdout=log, stderr=log, text=True,
             start_new_session=True, env=environment | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
@@ -69,33 +80,49 @@ def main() -> None:
     # Handlers, and not "ignore": that would be handed on to the playbooks.
     for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: None)
-    _play(plan.cutover, limit_s=plan.limit_s)
-    cutover = left_by(plan.environment_dir, plan.drill, CUTOVER)
-    if cutover is not None and not cutover.is_settled:
-        _await_end(cutover)
-        _play([*plan.rollback, "--extra-vars", json.dumps({"rollback_to": cutover.id})])
-
-
-def left_by(environment_dir: str, drill: Mapping[str, str], verb: str) -> PastRun | None:
-    """The run of that verb that is part of the drill, as its evidence tells it."""
-    return of_drill(past_runs(environment_dir), drill, verb)
-
-
-def _play(command: Sequence[str], *, limit_s: float | None = None) -> None:
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    try:
-        process.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        process.terminate()
-        try:
-            process.wait(ENDING_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _await_end(run: PastRun) -> None:
-    """Until nobody holds its journal: a worker may outlive a controller that was killed."""
-    for _ in ticks(total_s=ENDING_S, every_s=POLL_S):
-        if not is_held(Path(run.directory) / JOURNAL_NAME):
+    _cut_over(plan)
+    for _ in range(TRIES):
+        cutover, rollback = left_by(plan)
+        if cutover is None or is_back(cutover, rollback):
             return
+        # A worker may outlive a controller that was killed, and works until it ends.
+        for _ in ticks(total_s=math.inf, every_s=POLL_S):
+            if not is_held(Path(cutover.directory) / JOURNAL_NAME):
+                break
+        command = [*plan.rollback, "--extra-vars", json.dumps({"rollback_to": cutover.id})]
+        subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
+
+
+def left_by(plan: Plan) -> tuple[PastRun | None, PastRun | None]:
+    """The cutover and the rollback that are part of the drill, as their evidence tells them."""
+    cutover, rollback = (
+        of_drill(runs_after(plan.environment_dir, plan.drill["run"], verb), plan.drill, verb)
+        for verb in (CUTOVER, ROLLBACK)
+    )
+    return cutover, rollback
+
+
+def is_back(cutover: PastRun | None, rollback: PastRun | None) -> bool:
+    """Whether everything is as the cutover found it: it moved nothing, went back by itself, or was gone back from."""
+    return cutover is None or cutover.is_settled or (rollback is not None and rollback.went_back)
+
+
+def _cut_over(plan: Plan) -> None:
+    process = subprocess.Popen(plan.cutover, stdin=subprocess.DEVNULL)
+    try:
+        process.wait(plan.limit_s)
+    except subprocess.TimeoutExpired:
+        cutover, _ = left_by(plan)
+        if cutover is not None and cutover.is_going_back:
+            process.wait()
+        else:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(ENDING_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

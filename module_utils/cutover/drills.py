@@ -84,6 +84,8 @@ def _wrong(drill: Drill) -> Iterator[str]:
         yield f"{name}: fault.limit_s is missing: after how many seconds is it undone, whatever happens?"
     if drill.get("plays") and not (drill.get("judged") and drill.get("undo")):
         yield f"{name}: judged and undo are missing: whose verdicts count, and what is left behind?"
+    if drill.get("cutover") and drill.get("harmless"):
+        yield f"{name}: a cutover moves what serves, and is never harmless"
     if drill.get("cutover") and not (drill["cutover"].get("release_version") and drill["cutover"].get("expected")):
         yield f"{name}: cutover.release_version and cutover.expected are missing: to what, and what is to come of it?"
 
@@ -383,7 +385,7 @@ def _about(data: Mapping[str, Any], fault: Mapping[str, Any] | None) -> dict[str
     run = f" of run {data['run']}" if data.get("run") else ""
     begun = f"The drill {data['drill']}{run} was begun, and nobody has seen that all is well again: "
     if fault is None:
-        state = "its host knows of nothing that was broken."
+        state = "its host knows of nothing that is broken."
     elif fault.get("undone_at"):
         state = f"{fault['what']}, it said, undone at {fault['undone_at']} by {fault['undone_by']}."
     else:

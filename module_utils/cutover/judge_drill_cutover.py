@@ -41,11 +41,20 @@ class DrillCutover:
 
     @property
     def back(self) -> PastRun:
-        """The run that went back; raises ``CannotObserve`` where nobody tried to."""
-        for run in (self.rollback, self.cutover):
-            if run and any(each["gate"] == BACK for each in run.decisions):
-                return run
-        raise CannotObserve("nobody has gone back: see what the drill's log says, and play rollback.yml")
+        """The run that was to go back: a cutover that was a no-go has to do so itself, and any other is rolled back.
+
+        Raises ``CannotObserve`` where it did not try to.
+        """
+        run = self.cutover if self.cutover.verdict == NO_GO else self.rollback
+        if run is None or not run.back_at:
+            raise CannotObserve("it did not go back: see what the drill's log says, and play rollback.yml")
+        return run
+
+    @property
+    def back_verdict(self) -> str:
+        """What was decided over the way back; a rollback's own verdict counts, too."""
+        run = self.back
+        return GO if run.went_back and (run is self.cutover or run.verdict == GO) else NO_GO
 
     def told(self) -> dict[str, Any]:
         """What evidence keeps of it: which runs, with the hash that stands for each one's whole journal."""
@@ -92,7 +101,7 @@ def drill_cutover_checks(expected: Mapping[str, Any]) -> Iterator[Check[DrillCut
     yield Check(
         name="back",
         expected=GO,
-        look=lambda seen: [each["verdict"] for each in seen.back.decisions if each["gate"] == BACK][-1],
+        look=lambda seen: seen.back_verdict,
         needs="moved",
         remedy="bring the environment in order with rollback.yml: it is not as it was found",
     )

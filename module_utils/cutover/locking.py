@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from .evidence import JOURNAL_NAME
-from .journal import JournalBroken, is_held, read_journal
-from .read_runs import read_run
+from .journal import JournalBroken, read_journal
+from .read_runs import is_at_work, read_run
+from .runs import open_drills
 
 ALIVE, DEAD, UNSETTLED, UNKNOWN = "alive", "dead", "dead, but not at its end", "out of sight"
 
@@ -23,7 +24,7 @@ def fate_of(holder: Mapping[str, Any]) -> str:
     """What became of the run that a lock names: alive, dead, dead in the middle of its work, or out of sight."""
     journal = Path(str(holder.get("dir") or "/nowhere")) / JOURNAL_NAME
     try:
-        held = is_held(journal)
+        held = is_at_work(journal.parent)
         records = read_journal(journal, torn_end=True)
     except (OSError, JournalBroken):
         return UNKNOWN
@@ -32,6 +33,16 @@ def fate_of(holder: Mapping[str, Any]) -> str:
     if held:
         return ALIVE
     return DEAD if read_run(journal.parent).is_settled else UNSETTLED
+
+
+def against_lending(holder: Mapping[str, Any] | None, drill: Mapping[str, Any]) -> str:
+    """Why a run that says that it is part of ``drill`` may not work under the lock of ``holder``; empty when it may."""
+    if not holder or holder.get("id") != drill["run"]:
+        return f"the run {drill['run']}, of whose drill this run is a part, does not have the environment in hand"
+    told = open_drills([read_run(str(holder.get("dir") or "/nowhere"))])
+    if drill["drill"] not in [each["drill"] for each in told]:
+        return f"the run {drill['run']} does not play the drill {drill['drill']} just now"
+    return ""
 
 
 def refused(holder: Mapping[str, Any], fate: str) -> str:

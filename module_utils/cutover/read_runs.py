@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from .evidence import JOURNAL_NAME
-from .journal import JournalBroken, is_held, read_journal
+from .journal import JournalBroken, digest, is_held, read_journal
 from .runs import VERBS_THAT_MATTER, PastRun, verb_of
 
 STAMP = len("20260131T120000Z")
+# What the processes that drills have started print, beside the runs of their environment: <run>-<drill>.log
+LOGS = ".drills"
 
 
 def past_runs(environment: Path | str, *, besides: str | None = None) -> list[PastRun]:
@@ -32,6 +34,21 @@ def past_runs(environment: Path | str, *, besides: str | None = None) -> list[Pa
     return sorted(told, key=lambda run: (run.opened_at, run.id))
 
 
+def is_at_work(directory: Path) -> bool:
+    """Whether somebody is still writing a run's journal, or plays for one of its drills.
+
+    Raises ``OSError`` when that cannot be seen.
+    """
+    played = (directory.parent / LOGS).glob(f"{directory.name}-*.log")
+    return is_held(directory / JOURNAL_NAME) or any(is_held(log) for log in played)
+
+
+def runs_after(environment: Path | str, run: str, verb: str) -> list[PastRun]:
+    """The runs of that verb that were opened in the second of ``run``, or later; oldest first."""
+    names = sorted(path.name for path in Path(environment).iterdir() if path.is_dir() and verb_of(path.name) == verb)
+    return [read_run(Path(environment) / name) for name in names if name[:STAMP] >= run[:STAMP]]
+
+
 def read_run(directory: Path | str) -> PastRun:
     """A run from its directory; what cannot be read or believed becomes its ``problem``."""
     directory = Path(directory)
@@ -40,13 +57,16 @@ def read_run(directory: Path | str) -> PastRun:
     if not journal.exists():
         return PastRun(**about)  # killed before anything was recorded, and so before anything was done
     try:
-        alive = is_held(journal)
+        alive = is_at_work(directory)
         records = read_journal(journal, torn_end=True)
-        manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
+        told = (directory / "manifest.json").read_bytes()
+        manifest = json.loads(told)
         closed = [record["data"] for record in records if record["kind"] == "closed"]
     except (OSError, ValueError, JournalBroken) as fault:
         return PastRun(**about, problem=f"its evidence cannot be believed: {fault}")
     if records[0]["run"] != directory.name:
         return PastRun(**about, problem=f"its journal is of run {records[0]['run']}")
+    if records[0]["data"].get("manifest_sha256", digest(told)) != digest(told):
+        return PastRun(**about, alive=alive, problem="its manifest was changed after it was opened")
     verdict = str(closed[-1].get("verdict")) if closed else None
     return PastRun(**about, manifest=manifest, records=records, verdict=verdict, alive=alive)

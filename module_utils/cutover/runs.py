@@ -169,9 +169,9 @@ def unfinished(runs: Iterable[PastRun], *, set_aside: Iterable[str] = ()) -> lis
     left: list[PastRun] = []
     aside = {*set_aside}
     for run in runs:
+        aside.update(run.manifest.get("set_aside") or ())
         if run.verb not in CHANGING_VERBS or run.is_rehearsal:
             continue
-        aside.update(run.manifest.get("set_aside") or ())
         if not run.is_settled:
             left.append(run)
         elif run.steps:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,6 @@ from typing import Any
 
 import ansible.module_utils
 from ansible import constants, context
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -23,7 +21,7 @@ ansible.module_utils.__path__ += [
 ]
 
 from ansible.module_utils.cutover.checks import CannotObserve, ExpectationError, judge
-from ansible.module_utils.cutover.drill_cutover import CUTOVER, ENDING_S, ROLLBACK, Plan, left_by, start
+from ansible.module_utils.cutover.drill_cutover import Plan, is_back, left_by, start
 from ansible.module_utils.cutover.gate import GO, NO_GO
 from ansible.module_utils.cutover.judge_drill_cutover import DrillCutover, drill_cutover_checks
 from ansible.module_utils.cutover.verdict import Verdict
@@ -34,8 +32,10 @@ HANDED_ON = {
     "vault_password_files": "--vault-password-file", "subset": "--limit", "remote_user": "--user",
     "private_key_file": "--private-key", "connection_password_file": "--connection-password-file",
     "become_password_file": "--become-password-file", "ssh_common_args": "--ssh-common-args",
-    "ssh_extra_args": "--ssh-extra-args",
+    "ssh_extra_args": "--ssh-extra-args", "become_user": "--become-user", "become_method": "--become-method",
+    "connection": "--connection", "timeout": "--timeout",
 }  # fmt: skip
+PROMPTS = ("@prompt", "@prompt_ask_vault_pass")
 # Of what a playbook has printed that opened no run.
 LINES_SHOWN = 6
 ASKED = {"ask_vault_pass": "--ask-vault-pass", "ask_pass": "--ask-pass", "become_ask_pass": "--ask-become-pass"}
@@ -65,17 +65,21 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _requires_connection = False
+    _supports_check_mode = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec())
         try:
             checks = list(drill_cutover_checks(args["expected"]))
+            plan = _plan(args, Path((task_vars or {})["playbook_dir"]))
         except ExpectationError as reason:
-            raise AnsibleActionFail(f"{args['drill']}: {reason}") from reason
-        plan = _plan(args, Path((task_vars or {})["playbook_dir"]))
+            return result | {"failed": True, "is_back": True, "msg": f"{args['drill']}: {reason}"}
         begun = time.monotonic()
-        Display().display(f"{args['drill']}: {args['release_version']} is cut over to, and gone back from: {plan.log}")
+        Display().display(
+            f"{args['drill']}: {args['release_version']} is cut over to, and gone back from. Whatever becomes of this, "
+            f"that goes on; see {plan.log}"
+        )
         seen = _played(plan)
         verdict = Verdict(
             component="drills", subject=f"{args['drill']}.cutover", address=args["release_version"],
@@ -83,14 +87,17 @@ class ActionModule(ActionBase):
             findings=judge(checks, seen, reachable_remedy=f"read {plan.log}, which holds what both playbooks printed"),
             recorded=seen.told() if isinstance(seen, DrillCutover) else None,
         )  # fmt: skip
-        return result | {"changed": True, "verdicts": [verdict.to_dict()]}
+        back = is_back(*left_by(plan))
+        return result | {"changed": True, "is_back": back, "verdicts": [verdict.to_dict()]}
 
 
 def _plan(args: Mapping[str, Any], playbooks: Path) -> Plan:
-    if asked := [option for name, option in ASKED.items() if context.CLIARGS.get(name)]:
-        raise AnsibleActionFail(
-            f"{args['drill']} plays cutover.yml and rollback.yml in a process of its own, which has no terminal to ask "
-            f"in. Give files instead of {', '.join(asked)}"
+    asked = [option for name, option in ASKED.items() if context.CLIARGS.get(name)]
+    asked += [f"--vault-id {name}" for name in context.CLIARGS.get("vault_ids") or () if name.endswith(PROMPTS)]
+    if asked:
+        raise ExpectationError(
+            f"cutover.yml and rollback.yml are played by a process of its own, which has no terminal to ask in. "
+            f"Give files instead of {', '.join(asked)}"
         )
     drill = {"run": args["run"]["id"], "drill": args["drill"]}
     variables = {**args["extra_vars"], "release_version": args["release_version"], "run_drill": drill}
@@ -102,11 +109,12 @@ def _plan(args: Mapping[str, Any], playbooks: Path) -> Plan:
         environment_dir=str(Path(args["run"]["dir"]).parent),
         drill=drill,
         limit_s=args["limit_s"],
-        log=f"{args['run']['dir']}/{args['drill']}.log",
     )
 
 
 def _handed_on() -> Iterator[str]:
+    if context.CLIARGS.get("become"):
+        yield "--become"
     for name, option in HANDED_ON.items():
         value = context.CLIARGS.get(name)
         for each in value if isinstance(value, (list, tuple)) else [value]:
@@ -116,18 +124,16 @@ def _handed_on() -> Iterator[str]:
 
 def _played(plan: Plan) -> DrillCutover | CannotObserve:
     try:
-        process = start(plan)
-        process.wait(2 * plan.limit_s + 2 * ENDING_S)
+        # Without a limit: as long as it works, nobody else may.
+        start(plan).wait()
     except OSError as fault:
         return CannotObserve(f"no process could be started: {fault}")
-    except subprocess.TimeoutExpired:
-        return CannotObserve(f"process {process.pid} is not at its end after twice its limit of {plan.limit_s:g} s")
-    cutover = left_by(plan.environment_dir, plan.drill, CUTOVER)
+    cutover, rollback = left_by(plan)
     if cutover is None:
-        return CannotObserve(f"no run was opened. The last lines of {Path(plan.log).name}: {_last_lines(plan.log)}")
-    return DrillCutover(cutover=cutover, rollback=left_by(plan.environment_dir, plan.drill, ROLLBACK))
+        return CannotObserve(f"no run was opened. The last lines of {plan.log.name}: {_last_lines(plan.log)}")
+    return DrillCutover(cutover=cutover, rollback=rollback)
 
 
-def _last_lines(log: str) -> str:
-    lines = [line.strip() for line in Path(log).read_text(encoding="utf-8", errors="replace").splitlines()]
+def _last_lines(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     return " / ".join([line for line in lines if line][-LINES_SHOWN:])

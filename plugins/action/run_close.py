@@ -55,7 +55,8 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"run {run['id']} is closed already: a decision is made once") from fault
         result |= {"changed": False, "run_closed": True}
         result |= {"decision": {"verdict": whole["verdict"], "path": path, "sha256": sha256}}
-        ended = PastRun(id=run["id"], directory=run["dir"], verb=run["verb"], records=records, verdict=whole["verdict"])
+        about = {"id": run["id"], "directory": run["dir"], "verb": run["verb"], "manifest": {"drill": run.get("drill")}}
+        ended = PastRun(**about, records=records, verdict=whole["verdict"])
         before = PastRun(id="", directory="", verb="drills", records=_begun(run))
         result["settled"] = (
             ended.is_settled

@@ -16,7 +16,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
-from ansible.module_utils.cutover.locking import ALIVE, DEAD, UNKNOWN, fate_of, refused
+from ansible.module_utils.cutover.locking import ALIVE, DEAD, UNKNOWN, against_lending, fate_of, refused
 
 
 class ActionModule(ActionBase):
@@ -30,15 +30,20 @@ class ActionModule(ActionBase):
         args = dict(self._task.args)
         run, broken = args.pop("run"), str(args.pop("break", None) or "")
         settles = list(args.pop("settles", None) or ())
-        lender = str(args.pop("lender", None) or "")
+        drill = dict(args.pop("drill", None) or {})
         args["owner"] = {key: str(run[key]) for key in ("id", "verb", "environment", "operator", "opened_at", "dir")}
         args["owner"]["controller"] = socket.gethostname()
-        done = self._on_the_host(args, task_vars)
-        holder = done.get("held_by")
-        if done.get("failed") or done.get("unreachable") or not holder:
+        # Who works under another's lock only looks at it.
+        looks = {"state": "absent"} if drill else {}
+        done = self._on_the_host(args | looks, task_vars)
+        holder = done.pop("held_by", None)
+        if done.get("failed") or done.get("unreachable") or args.get("state") == "absent":
             return result | done
-        if lender and holder["id"] == lender:
-            return result | {"changed": False}
+        if drill:
+            why_not = against_lending(holder, drill)
+            return result | {"changed": False} | ({"failed": True, "msg": why_not} if why_not else {})
+        if not holder:
+            return result | done
         how, why_not = self._may_replace(holder, broken, settles)
         if why_not:
             return result | {"failed": True, "changed": False, "msg": refused(holder, why_not), "held_by": holder}

@@ -111,6 +111,8 @@ class ActionModule(ActionBase):
 
 
 def _check_names(args: Mapping[str, Any]) -> None:
+    if args["drill"] and set(args["drill"]) != {"run", "drill"}:
+        raise AnsibleActionFail("run_drill has a run and a drill, and is the drill's to set")
     for name in ("verb", "environment"):
         if not args[name].replace("-", "").replace("_", "").isalnum():
             raise AnsibleActionFail(f"run_{name} is {args[name]!r}: use letters, digits, - and _ only")

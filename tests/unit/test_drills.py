@@ -68,6 +68,7 @@ def test_a_drill_that_names_its_environments_is_played_in_those_alone() -> None:
         pytest.param([without("fault")], "either a fault, or what it plays", id="neither a fault nor a play"),
         pytest.param([{**REDIS, "cutover": CANARY["cutover"]}], "either a fault, or", id="a fault and a cutover"),
         pytest.param([{**CANARY, "cutover": {"expected": {}}}], "to what", id="a cutover to nothing"),
+        pytest.param([{**CANARY, "harmless": True}], "never harmless", id="a harmless cutover"),
         pytest.param([without("while_broken")], "nobody watches", id="unwatched"),
         pytest.param([{**REDIS, "fault": {"kind": "stop"}}], "limit_s is missing", id="no limit"),
         pytest.param([without("judged", RESTORE)], "judged and undo are missing", id="nobody's verdict counts"),
@@ -227,7 +228,7 @@ def test_what_is_left_is_known_by_the_journal_and_by_the_host() -> None:
     assert [one["said"].partition(": ")[2] for one in [*still, *over, *left_open([], [begun])]] == [
         "redis is stopped since 12:00, and is not undone yet.",
         "redis is stopped, it said, undone at 12:01 by the keeper, at the deadline.",
-        "its host knows of nothing that was broken.",
+        "its host knows of nothing that is broken.",
     ]
     elsewhere = left_open([{"item": "cache1", "faults": [{**state, "undone_at": None}, {**mended, "id": "old"}]}], [])
     assert [(one["drill"], one["fault"], one["host"]) for one in elsewhere] == [

@@ -40,8 +40,9 @@ def run(*told: tuple[str, dict[str, Any]], name: str = CUTOVER, verdict: str | N
 
 
 WENT_WELL = run(decision("preflight"), STEP, decision("release"), verdict="go")
-UNTIMED = run(decision("back"), name=ROLLBACK)
+UNTIMED = run(decision("back"), name=ROLLBACK, verdict="go")
 HALF_BACK = run(*NOT_BACK, name=ROLLBACK)
+HALF_FOUND_OUT = run(decision("preflight"), STEP, REFUSED, *NOT_BACK, verdict="no-go")
 BROKEN = run(STEP, problem="broken", verdict="go")
 ROLLED_BACK = run(*BACK, name=ROLLBACK, verdict="go")
 FOUND_OUT = run(decision("preflight"), STEP, REFUSED, *BACK, verdict="no-go")
@@ -74,6 +75,7 @@ def test_a_bad_one_that_was_found_out_on_its_share_is_right():
         pytest.param(GOOD, WENT_WELL, None, {"back": "error"}, id="nobody went back"),
         pytest.param(GOOD, WENT_WELL, HALF_BACK, {"back": "fail"}, id="went back, but not wholly"),
         pytest.param(GOOD, WENT_WELL, UNTIMED, {"back_s": "error"}, id="nobody knows since when"),
+        pytest.param(GOOD, WENT_WELL, run(*BACK, name=ROLLBACK, verdict="no-go"), {"back": "fail"}, id="a no-go"),
         pytest.param(GOOD | {"back_within_s": 1.9}, WENT_WELL, ROLLED_BACK, {"back_s": "fail"}, id="too slowly"),
         pytest.param(GOOD, run(verdict="go"), None, {"moved": "fail"}, id="serves already"),
         pytest.param(
@@ -84,6 +86,8 @@ def test_a_bad_one_that_was_found_out_on_its_share_is_right():
         pytest.param(GOOD, run(STEP), ROLLED_BACK, {"cutover": "error"}, id="was interrupted"),
         pytest.param(GOOD, BROKEN, ROLLED_BACK, {"cutover": "error"}, id="its evidence is broken"),
         pytest.param(BAD, WENT_WELL, ROLLED_BACK, {"cutover": "fail"}, id="a bad one passed"),
+        pytest.param(BAD, HALF_FOUND_OUT, ROLLED_BACK, {"back": "fail"}, id="it did not go back by itself"),
+        pytest.param(BAD, run(STEP, REFUSED, verdict="no-go"), ROLLED_BACK, {"back": "error"}, id="nor try to"),
         pytest.param(
             BAD, run(STEP, decision("release", "no-go", "json.version"), *BACK, verdict="no-go"), None,
             {"refused_at": "fail"}, id="found out too late",
