@@ -130,7 +130,7 @@ def _answers_to_a_stranger(
     server: Server, commands: Sequence[Command], *, with_certificate: bool = True
 ) -> Sequence[Any]:
     with server.connected(with_certificate=with_certificate) as connection:
-        return ask(connection, commands)
+        return ask(connection, commands, at_once=False)
 
 
 def _unauthenticated(server: Server, answers: Known[Sequence[Any]]) -> str:

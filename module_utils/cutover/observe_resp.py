@@ -187,15 +187,24 @@ class _UnixConnection(redis.UnixDomainSocketConnection):
         return BoundedSocket(connected, self._deadline)
 
 
-def ask(connection: Any, commands: Sequence[Command]) -> list[Any]:
-    """Send all commands at once; one reply each, a ``Refusal`` where the server answers with an error.
+def ask(connection: Any, commands: Sequence[Command], *, at_once: bool = True) -> list[Any]:
+    """Send the commands; one reply each, a ``Refusal`` where the server answers with an error.
 
     A server that refuses and hangs up, as one with too many clients does, leaves that as the reason for what follows.
+    Not ``at_once``: each is sent when the one before was answered. Redis 8 hangs up on a stranger for whom more than a
+    kilobyte of answers is waiting (CVE-2025-21605).
     """
-    explained(lambda: connection.send_packed_command(connection.pack_commands(commands), check_health=False))
+
+    def send(part: Sequence[Command]) -> None:
+        explained(lambda: connection.send_packed_command(connection.pack_commands(part), check_health=False))
+
+    if at_once:
+        send(commands)
     replies: list[Any] = []
-    for _ in commands:
+    for command in commands:
         try:
+            if not at_once:
+                send([command])
             replies.append(explained(connection.read_response))
         except Refusal as refusal:
             replies.append(refusal)
