@@ -144,13 +144,19 @@ def milliseconds(delta: object) -> int | None:
 
 
 def _failures(result: Mapping[str, Any], task: Task, ignored: bool) -> Iterator[Entry]:
-    failed_items = [item for item in _parts(result)[1:] if item.get("failed") or item.get("unreachable")]
+    failed_items = [item for item in _parts(result)[1:] if _has_failed(item)]
     for item in failed_items:
         label = item.get("_ansible_item_label", item.get("item"))
         where = {"host": _where([item], task)}
         yield "failure", task.to_dict() | where | {"message": _message(item), "item": label, "ignored": ignored}
     if not failed_items:
         yield "failure", task.to_dict() | {"message": _message(result), "item": None, "ignored": ignored}
+
+
+def _has_failed(item: Mapping[str, Any]) -> bool:
+    """Whether an item of a loop has failed; since ansible-core 2.21 a callback has to infer it."""
+    inferred = item.get("failed_when_result", "exception" in item)
+    return bool(item.get("failed") or item.get("unreachable") or inferred)
 
 
 def _unreached(result: Mapping[str, Any], task: Task) -> Iterator[Entry]:

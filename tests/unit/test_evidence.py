@@ -65,8 +65,17 @@ def test_a_failure_says_why_from_whatever_the_result_holds() -> None:
     assert len(of({"msg": "x" * 10000}, failed=True)[0][1]["message"]) == 4000
 
 
-def test_each_failed_item_is_named() -> None:
-    result = {"results": [{"item": "a"}, {"item": "b", "failed": True, "msg": "no"}], "msg": "One or more items failed"}
+@pytest.mark.parametrize(
+    "failed",
+    [
+        pytest.param({"failed": True, "exception": "(traceback unavailable)"}, id="2.19"),
+        pytest.param({"exception": "(traceback unavailable)"}, id="2.21, which leaves out what callbacks may infer"),
+        pytest.param({"failed_when_result": True}, id="2.21, by failed_when"),
+    ],
+)
+def test_each_failed_item_is_named(failed: dict[str, Any]) -> None:
+    well = [{"item": "a"}, {"item": "c", "exception": "(traceback unavailable)", "failed_when_result": False}]
+    result = {"results": [*well, {"item": "b", "msg": "no"} | failed], "msg": "One or more items failed"}
     assert [(data["item"], data["message"]) for _, data in of(result, failed=True)] == [("b", "no")]
 
 
