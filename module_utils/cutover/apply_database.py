@@ -26,6 +26,8 @@ Connection = psycopg.Connection[TupleRow]
 CONNECT_TIMEOUT_S = 10
 LOCK_WAIT_S = 15.0
 EVERY_S = 0.1
+# How long whoever has just ended may take to leave a database.
+LEAVING_S = 5.0
 # The first of the two numbers of our advisory locks; the second one is made from the database's name.
 LOCK_CLASS = 0x63757431
 # Settings whose value is a list of names: SET reads it otherwise than as one text.
@@ -211,11 +213,19 @@ def drop_own(admin: Connection, name: str) -> None:
     own = found.place.mark if found else None
     if found is None or own is None or own.stage is Stage.KEPT or own.restored_oid != found.oid:
         raise CannotRestore(f"{name!r} is not dropped: it is no database that this module has made and not swapped in")
-    try:
-        # What an earlier call has left behind may still write into it.
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-    except psycopg.Error as reason:
-        raise CannotRestore(f"{name!r} is not dropped: {in_words(reason)}") from None
+    why_not = ""
+    for _ in ticks(total_s=LEAVING_S, every_s=EVERY_S):
+        try:
+            # What an earlier call has left behind may still write into it.
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        except psycopg.errors.InsufficientPrivilege as reason:
+            # A login that is stronger, such as pg_amcheck's, cannot be thrown out, and may just be leaving.
+            why_not = in_words(reason)
+        except psycopg.Error as reason:
+            raise CannotRestore(f"{name!r} is not dropped: {in_words(reason)}") from None
+        else:
+            return
+    raise CannotRestore(f"{name!r} is not dropped: {why_not}")
 
 
 def must_be_there(admin: Connection, name: str) -> Database:

@@ -14,11 +14,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import postgres_backup
+import psycopg
 import pytest
 import restore_check
 import servers
 from ansible.module_utils.cutover import apply_database, observe_restore
-from ansible.module_utils.cutover.restore import Mark, Stage
+from ansible.module_utils.cutover.restore import CannotRestore, Mark, Stage
 from findings import findings, green, red
 
 RunModule = Callable[..., dict[str, Any]]
@@ -251,6 +252,29 @@ def test_who_restores_needs_not_be_the_one_who_checks(shop: Shop, server: server
     assert "restore.amcheck" in green(together)
     assert shop.server.password not in str(together)
     assert shop.databases() == [shop.name]
+
+
+@pytest.mark.parametrize("leaves_after_s", [1.0, None])
+def test_a_stronger_login_keeps_a_scratch_only_while_it_is_there(
+    server: servers.Postgres, leaves_after_s: float | None
+) -> None:
+    name = f"leaving_scratch_{leaves_after_s is None}".lower()
+    own: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "user": "restorer", "password": "r3storer-word"}
+    with psycopg.connect(**own, dbname="postgres", autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        [oid] = admin.execute("SELECT oid::int FROM pg_database WHERE datname = %s", (name,)).fetchone() or [0]
+        made = Mark(stage=Stage.SCRATCH, suffix="", sha256="", present_oid=1, restored_oid=oid, facts={})
+        apply_database.mark(admin, name, made.to_text())
+        stronger = psycopg.connect(**{**own, "user": "postgres", "password": server.password}, dbname=name)
+        if leaves_after_s is None:
+            with pytest.raises(CannotRestore, match="42501"):
+                apply_database.drop_own(admin, name)
+            stronger.close()
+        else:
+            leaving = threading.Timer(leaves_after_s, stronger.close)
+            leaving.start()
+        apply_database.drop_own(admin, name)
+        assert admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None
 
 
 def test_missing_rights_are_said_in_the_servers_words(shop: Shop) -> None:
