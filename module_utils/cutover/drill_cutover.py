@@ -24,7 +24,7 @@ from typing import IO
 from .evidence import ATTESTATION, JOURNAL_NAME
 from .journal import is_held
 from .read_runs import LOGS, runs_after
-from .runs import PastRun, of_drill
+from .runs import PastRun
 from .ticks import ticks
 
 CUTOVER, ROLLBACK = "cutover", "rollback"
@@ -94,12 +94,12 @@ def main() -> None:
 
 
 def left_by(plan: Plan) -> tuple[PastRun | None, PastRun | None]:
-    """The cutover and the rollback that are part of the drill, as their evidence tells them."""
+    """The cutover and the last rollback that are part of the drill, as their evidence tells them."""
     cutover, rollback = (
-        of_drill(runs_after(plan.environment_dir, plan.drill["run"], verb), plan.drill, verb)
+        [run for run in runs_after(plan.environment_dir, plan.drill["run"], verb) if run.drill == plan.drill]
         for verb in (CUTOVER, ROLLBACK)
     )
-    return cutover, rollback
+    return cutover[-1] if cutover else None, rollback[-1] if rollback else None
 
 
 def is_back(cutover: PastRun | None, rollback: PastRun | None) -> bool:

@@ -204,7 +204,7 @@ def _outcome(records: Sequence[Record], drill: Drill, *, rehearsal: bool) -> Ver
         *(() if rehearsal else _came_about(records, drill, told)),
     ]
     recorded = {"about": drill["about"], "timeline": told.to_dict(), "rehearsal": rehearsal}
-    recorded |= {key: value for key, value in _moved(records, name).items() if key in ("cutover", "rollback", "back_s")}
+    recorded |= _moved(records, name)
     return Verdict(
         component="drills", subject=name, address=str(drill["component"]), took_ms=_took_ms(records, name),
         findings=tuple(_with_causes(findings)), recorded=recorded,

@@ -33,7 +33,7 @@ class DrillCutover:
     @property
     def refusal(self) -> Decided:
         """What the gate said that refused it; raises ``CannotObserve`` where none did."""
-        refused = next((each for each in self.ended.decisions if each["verdict"] == NO_GO), None)
+        refused = _first_no_go(self.ended)
         if refused is None or refused["gate"] in (GOING_BACK, BACK):
             causes = [str(each.get("cause")) for each in refused["blocking"]] if refused else []
             raise CannotObserve(f"no gate refused it: {'; '.join(causes) or 'see its report'}")
@@ -136,8 +136,12 @@ def _refusal_checks(gate: str, patterns: Sequence[str]) -> Iterator[Check[DrillC
 
 def _how_it_ended(run: PastRun) -> str:
     """Its verdict and, where it is a no-go, what was in its way first: ``no-go at preflight: errors.worker``."""
-    first = next((each for each in run.decisions if each["verdict"] == NO_GO), None)
+    first = _first_no_go(run)
     return f"{run.verdict} at {first['gate']}: {', '.join(_reasons(first))}" if first else str(run.verdict)
+
+
+def _first_no_go(run: PastRun) -> Decided | None:
+    return next((each for each in run.decisions if each["verdict"] == NO_GO), None)
 
 
 def _reasons(decided: Decided) -> list[str]:

@@ -207,12 +207,6 @@ def last_cutover(runs: Sequence[PastRun]) -> PastRun | None:
     return next((run for run in cutovers if not run.drill or run.id in left), None)
 
 
-def of_drill(runs: Iterable[PastRun], drill: Mapping[str, Any], verb: str) -> PastRun | None:
-    """The run of that verb that is part of a drill, the newest if there is more than one."""
-    found = [run for run in runs if run.verb == verb and run.drill and dict(run.drill) == dict(drill)]
-    return found[-1] if found else None
-
-
 def last_durations(runs: Sequence[PastRun]) -> dict[str, float]:
     """How long each step took the last time it was done, in seconds."""
     return {name: took for run in runs if not run.is_rehearsal for name, took in run.durations_s.items()}

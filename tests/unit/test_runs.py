@@ -16,7 +16,6 @@ from cutover.runs import (
     changed_inputs,
     last_cutover,
     last_durations,
-    of_drill,
     open_drills,
     unfinished,
     verb_of,
@@ -128,13 +127,6 @@ def test_a_cutover_of_a_drill_is_open_until_it_was_gone_back_from() -> None:
     assert last_cutover([before, by_itself]) == before
     assert before.ends_history
     assert not by_itself.ends_history, "what it was found in is still to be known"
-
-
-def test_a_run_is_found_by_the_drill_of_which_it_is_a_part() -> None:
-    one, other = (run(name=REHEARSED, manifest={"drill": {**DRILL, "drill": name}}) for name in ("one", "other"))
-    assert of_drill([run(), one, other], one.drill, "cutover") == one
-    assert of_drill([run(), one, other], one.drill, "rollback") is None
-    assert of_drill([run()], {}, "cutover") is None
 
 
 NOW = {"project": {"code_sha256": "c"}, "inputs": {"variables": {"a": 1}, "groups": {}}}
