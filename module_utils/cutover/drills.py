@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from .gate import GO, Record
+from .masking import find_secrets
 from .verdict import Finding, Status, Verdict
 
 Drill = Mapping[str, Any]
@@ -86,6 +87,8 @@ def _wrong(drill: Drill) -> Iterator[str]:
         yield f"{name}: judged and undo are missing: whose verdicts count, and what is left behind?"
     if drill.get("cutover") and drill.get("harmless"):
         yield f"{name}: a cutover moves what serves, and is never harmless"
+    if find_secrets((drill.get("cutover") or {}).get("extra_vars") or {}):
+        yield f"{name}: cutover.extra_vars holds a secret, and becomes part of a command line: declare it as a variable"
     if drill.get("cutover") and not (drill["cutover"].get("release_version") and drill["cutover"].get("expected")):
         yield f"{name}: cutover.release_version and cutover.expected are missing: to what, and what is to come of it?"
 

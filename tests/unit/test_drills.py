@@ -69,6 +69,11 @@ def test_a_drill_that_names_its_environments_is_played_in_those_alone() -> None:
         pytest.param([{**REDIS, "cutover": CANARY["cutover"]}], "either a fault, or", id="a fault and a cutover"),
         pytest.param([{**CANARY, "cutover": {"expected": {}}}], "to what", id="a cutover to nothing"),
         pytest.param([{**CANARY, "harmless": True}], "never harmless", id="a harmless cutover"),
+        pytest.param(
+            [{**CANARY, "cutover": {**CANARY["cutover"], "extra_vars": {"db": {"password": "s3cret-word"}}}}],
+            r"cutover.extra_vars holds a secret(?!.*s3cret)",
+            id="a secret for a command line",
+        ),
         pytest.param([without("while_broken")], "nobody watches", id="unwatched"),
         pytest.param([{**REDIS, "fault": {"kind": "stop"}}], "limit_s is missing", id="no limit"),
         pytest.param([without("judged", RESTORE)], "judged and undo are missing", id="nobody's verdict counts"),
