@@ -24,6 +24,7 @@ FILES = (
 # All that a machine has here: whatever else it may have cannot help. Its Python is another name for this one.
 PROGRAMS = ("awk", "cat", "cp", "cut", "dirname", "find", "grep", "mkdir", "rm", "rmdir", "sed", "sh", "sha256sum")
 NO_NETWORK = "no network: the packages could not be fetched"
+UNTRUSTED = "the certificate of the package server is not trusted here"
 NOT_INSTALLED = "the Python packages could not be installed;"
 
 
@@ -190,9 +191,9 @@ def test_an_index_that_nobody_serves_is_no_network(machine):
             NO_NETWORK,
             id="uv: no name server",
         ),
-        pytest.param("  cause: invalid peer certificate: UnknownIssuer", NO_NETWORK, id="uv: unknown authority"),
+        pytest.param("  cause: invalid peer certificate: UnknownIssuer", UNTRUSTED, id="uv: unknown authority"),
         pytest.param('ReadTimeoutError("x: Read timed out. (read timeout=20)")', NO_NETWORK, id="pip: no answer"),
-        pytest.param("SSLError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] x')", NO_NETWORK, id="pip: unknown authority"),
+        pytest.param("SSLError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] x')", UNTRUSTED, id="pip: unknown authority"),
         pytest.param("ProxyError('Cannot connect to proxy.', x)", NO_NETWORK, id="pip: no proxy"),
         pytest.param("error: No space left on device (os error 28)", "the disk is full.", id="full"),
         pytest.param("THESE PACKAGES DO NOT MATCH THE HASHES", "a package arrived with other content", id="altered"),
