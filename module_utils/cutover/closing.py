@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .evidence import JOURNAL_NAME
+from .evidence import JOURNAL_NAME, MANIFEST_NAME
 from .gate import conclude
 from .journal import GENESIS, digest, plain, write_once
 
@@ -49,7 +49,7 @@ def close_run(
 
 def _manifest_problem(directory: Path, records: Sequence[Mapping[str, Any]]) -> list[str]:
     try:
-        found = digest((directory / "manifest.json").read_bytes())
+        found = digest((directory / MANIFEST_NAME).read_bytes())
     except OSError as fault:
         return [f"manifest.json cannot be read: {fault.strerror}"]
     recorded = records[0]["data"].get("manifest_sha256") if records else found

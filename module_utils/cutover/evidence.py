@@ -20,6 +20,7 @@ from .journal import Journal, JournalBroken, Record, digest, read_journal
 
 ATTESTATION = "CUTOVER_EVIDENCE"
 JOURNAL_NAME = "journal.jsonl"
+MANIFEST_NAME = "manifest.json"
 LINES_KEPT = 10
 LONGEST_MESSAGE = 4000
 LONGEST_TEXT = 1_000_000

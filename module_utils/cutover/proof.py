@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .evidence import JOURNAL_NAME
+from .evidence import JOURNAL_NAME, MANIFEST_NAME
 from .gate import GO, Decision, conclude, recomputed
 from .journal import JournalBroken, Record, digest, read_journal
 
@@ -95,10 +95,10 @@ def _records(where: Path) -> list[Record]:
 
 
 def _manifest(where: Path, records: Sequence[Record]) -> Mapping[str, Any]:
-    text = _read(where / "manifest.json")
+    text = _read(where / MANIFEST_NAME)
     if digest(text) != records[0]["data"].get("manifest_sha256"):
         raise Unproven(f"run {where.name} was altered: manifest.json is not the one that it was opened with")
-    return _json(text, where / "manifest.json")
+    return _json(text, where / MANIFEST_NAME)
 
 
 def _agree_with_manifest(run: str, decision: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .evidence import JOURNAL_NAME
+from .evidence import JOURNAL_NAME, MANIFEST_NAME
 from .journal import JournalBroken, digest, is_held, read_journal
 from .runs import VERBS_THAT_MATTER, PastRun, verb_of
 
@@ -19,19 +19,34 @@ LOGS = ".drills"
 def past_runs(environment: Path | str, *, besides: str | None = None) -> list[PastRun]:
     """The runs below ``<artifacts>/<environment>/`` that may still matter, oldest first, without ``besides``.
 
-    Those are the ones that may have changed something, back to the last cutover that came to its end: it settles all
-    before it.
+    Those are the ones that may have changed something, back to one that settles all before it, and before that the
+    last cutover that the way back may lead to. So years of nightly drills do not slow down who opens the next run.
     """
     folder = Path(environment)
     names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
     told: list[PastRun] = []
     # Ids begin with the time: the newest come first, and of one second all are read.
     for name in sorted((name for name in names if verb_of(name) in VERBS_THAT_MATTER), reverse=True):
-        if any(run.ends_history and run.id[:STAMP] != name[:STAMP] for run in told):
-            break
+        newer = [run for run in told if run.id[:STAMP] != name[:STAMP]]
+        if any(run.settles_all_before for run in newer):
+            if any(run.moves_the_way_back for run in newer):
+                break
+            if not _may_move_the_way_back(folder / name):
+                continue
         if name != besides:
             told.append(read_run(folder / name))
     return sorted(told, key=lambda run: (run.opened_at, run.id))
+
+
+def _may_move_the_way_back(directory: Path) -> bool:
+    """What a manifest says in a moment, before a whole journal is read; one that cannot be read may be anything."""
+    if verb_of(directory.name) != "cutover":
+        return False
+    try:
+        manifest = json.loads((directory / MANIFEST_NAME).read_bytes())
+        return not manifest.get("drill") and not manifest.get("check_mode")
+    except (OSError, ValueError, AttributeError):
+        return True
 
 
 def is_at_work(directory: Path) -> bool:
@@ -59,7 +74,7 @@ def read_run(directory: Path | str) -> PastRun:
     try:
         alive = is_at_work(directory)
         records = read_journal(journal, torn_end=True)
-        told = (directory / "manifest.json").read_bytes()
+        told = (directory / MANIFEST_NAME).read_bytes()
         manifest = json.loads(told)
         closed = [record["data"] for record in records if record["kind"] == "closed"]
     except (OSError, ValueError, JournalBroken) as fault:

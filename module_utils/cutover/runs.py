@@ -134,9 +134,19 @@ class PastRun:
         return list(self._all("decision"))
 
     @property
-    def ends_history(self) -> bool:
-        """Whether nothing before it matters any more: it changed something, came to its end, and was no drill's."""
-        return self.verb == "cutover" and not self.drill and bool(self.steps) and self.is_settled
+    def moves_the_way_back(self) -> bool:
+        """Whether a later way back leads to what this run found: a cutover that changed something, and no drill's."""
+        return self.verb == "cutover" and not self.drill and bool(self.steps)
+
+    @property
+    def settles_all_before(self) -> bool:
+        """Whether whatever was left open before it is known to be settled, or was set aside: it came to its end.
+
+        Neither is opened, nor ends so, while a change or a drill before it is left open. A rollback may.
+        """
+        if not self.is_settled or self.is_rehearsal or self.interrupted:
+            return False
+        return self.moves_the_way_back or (self.verb == "drills" and self.verdict == GO)
 
     def _resumed(self) -> Iterator[Mapping[str, Any]]:
         """What was recalled of the run that this one went on with: it is this one's own from there on."""

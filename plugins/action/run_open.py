@@ -27,6 +27,7 @@ ansible.module_utils.__path__ += [
     path for path in constants.DEFAULT_MODULE_UTILS_PATH if path not in ansible.module_utils.__path__
 ]
 
+from ansible.module_utils.cutover.evidence import MANIFEST_NAME
 from ansible.module_utils.cutover.gate import GO
 from ansible.module_utils.cutover.journal import canonical, digest, iso, plain, utc_now, write_once
 from ansible.module_utils.cutover.masking import Masker, find_secrets
@@ -72,7 +73,7 @@ class ActionModule(ActionBase):
         circumstances = self._circumstances(task_vars or {})
         past = past_runs(environment) if args["exclusive"] else []
         left = unfinished(past, set_aside=args["set_aside"])
-        _refuse(args, past, left, circumstances)
+        _refuse(args, environment, left, circumstances)
         directory = _make_directory(environment, args["verb"], opened_at)
         about = {
             "id": directory.name, "verb": args["verb"], "environment": args["environment"], "opened_at": iso(opened_at),
@@ -80,7 +81,7 @@ class ActionModule(ActionBase):
             "resumes": args["resume"] or None, "set_aside": args["set_aside"] or None, "drill": args["drill"] or None,
         }  # fmt: skip
         text = canonical(plain(about | circumstances)) + "\n"
-        sha256 = write_once(directory / "manifest.json", text)
+        sha256 = write_once(directory / MANIFEST_NAME, text)
         return result | about | {
             "changed": False, "run_opened": True, "dir": str(directory), "manifest_sha256": sha256,
             "exclusive": args["exclusive"], "unfinished": [run.id for run in left], "durations_s": last_durations(past),
@@ -119,10 +120,11 @@ def _check_names(args: Mapping[str, Any]) -> None:
 
 
 def _refuse(
-    args: Mapping[str, Any], past: Sequence[PastRun], left: Sequence[PastRun], circumstances: Mapping[str, Any]
+    args: Mapping[str, Any], environment: Path, left: Sequence[PastRun], circumstances: Mapping[str, Any]
 ) -> None:
     """A run never starts afresh over one that did not come to its end: it goes on with it, or takes it back."""
-    if unknown := sorted({*args["set_aside"]} - {run.id for run in past}):
+    # Not among those that may still matter: what is named may have been settled long ago.
+    if unknown := sorted(name for name in args["set_aside"] if not (environment / Path(name).name).is_dir()):
         raise AnsibleActionFail(f"run_set_aside names {', '.join(unknown)}, which is no run of this environment")
     resumed = next((run for run in left if run.id == args["resume"]), None)
     if args["resume"] and resumed is None:

@@ -21,7 +21,7 @@ ansible.module_utils.__path__ += [
 ]
 
 from ansible.module_utils.cutover import report, report_drift
-from ansible.module_utils.cutover.evidence import JOURNAL_NAME
+from ansible.module_utils.cutover.evidence import JOURNAL_NAME, MANIFEST_NAME
 
 PAGES: dict[str, Callable[..., dict[str, Any]]] = {"report": report.view, "drift": report_drift.view}
 STYLES: dict[str, Callable[[Any], Any]] = {"html": report.for_html, "md": report.for_markdown}
@@ -74,9 +74,7 @@ class ActionModule(ActionBase):
 
 def _shown(directory: Path, page: str) -> dict[str, Any]:
     try:
-        manifest, decision = (
-            json.loads((directory / name).read_bytes()) for name in ("manifest.json", "decision.json")
-        )
+        manifest, decision = (json.loads((directory / name).read_bytes()) for name in (MANIFEST_NAME, "decision.json"))
         records = [json.loads(line) for line in (directory / JOURNAL_NAME).read_bytes().splitlines()]
     except (OSError, ValueError) as fault:
         raise AnsibleActionFail(f"there is nothing to report from in {directory}: {fault}") from fault

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,8 @@ def test_a_cutover_of_a_drill_is_open_until_it_was_gone_back_from() -> None:
     by_itself = run(("step", BEGUN), ("decision", BACK), name=REHEARSED, manifest={"drill": DRILL})
     assert unfinished([before, by_itself]) == []
     assert last_cutover([before, by_itself]) == before
-    assert before.ends_history
-    assert not by_itself.ends_history, "what it was found in is still to be known"
+    assert before.moves_the_way_back
+    assert not by_itself.moves_the_way_back, "what it was found in is still to be known"
 
 
 NOW = {"project": {"code_sha256": "c"}, "inputs": {"variables": {"a": 1}, "groups": {}}}
@@ -219,6 +220,69 @@ def test_runs_come_in_their_order_and_what_is_none_is_passed_over(journal: Journ
     assert [told.id for told in past_runs(environment)] == [CUTOVER, ROLLBACK]
     assert [told.id for told in past_runs(environment, besides=CUTOVER)] == [ROLLBACK]
     assert past_runs(environment / "nowhere") == []
+
+
+GO = ("closed", {})
+
+
+@pytest.mark.parametrize(
+    ("told", "settles"),
+    [
+        pytest.param(run(("step", BEGUN), GO, verdict="go"), True, id="cutover, go"),
+        pytest.param(run(("step", BEGUN), ("decision", BACK), GO, verdict="no-go"), True, id="cutover, went back"),
+        pytest.param(run(("step", BEGUN), ("decision", BACK)), False, id="cutover, went back and was killed"),
+        pytest.param(run(GO, verdict="go"), False, id="cutover that changed nothing"),
+        pytest.param(run(("step", BEGUN), GO, verdict="no-go"), False, id="cutover that did not go back"),
+        pytest.param(run(("step", BEGUN), GO, verdict="go", manifest={"check_mode": True}), False, id="rehearsal"),
+        pytest.param(run(("step", BEGUN), ("decision", BACK), GO, manifest={"drill": DRILL}), False, id="of a drill"),
+        pytest.param(
+            run(("step", BEGUN), GO, name=ROLLBACK, verdict="go"), False, id="rollback: drills are not its task"
+        ),
+        pytest.param(run(GO, name=DRILL["run"], verdict="go"), True, id="drills, go"),
+        pytest.param(run(GO, name=DRILL["run"], verdict="no-go"), False, id="drills, no-go"),
+        pytest.param(
+            run(GO, name=DRILL["run"], verdict="go", manifest={"check_mode": True}), False, id="drills, in check mode"
+        ),
+        pytest.param(run(name=DRILL["run"], problem="line 3", verdict="go"), False, id="drills that are not believed"),
+    ],
+)
+def test_who_could_not_have_ended_so_while_something_before_was_open_settles_all_before(
+    told: PastRun, settles: bool
+) -> None:
+    assert told.settles_all_before is settles
+
+
+def _write(
+    environment: Path, name: str, *told: tuple[str, dict[str, Any]], verdict: str = "go", **manifest: Any
+) -> None:
+    directory = environment / name
+    directory.mkdir(parents=True)
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    journal = Journal(path=directory / "journal.jsonl", run=name)
+    for kind, data in (("opened", {}), *told, ("closed", {"verdict": verdict})):
+        journal.append(kind, data)
+
+
+def test_nights_of_drills_are_passed_over_up_to_where_the_way_back_leads(tmp_path: Path) -> None:
+    _write(tmp_path, "20260101T120000Z-cutover-0001", ("step", BEGUN))
+    _write(tmp_path, "20260102T120000Z-cutover-0002", ("step", BEGUN))
+    _write(tmp_path, "20260103T120000Z-cutover-0003", ("step", BEGUN), check_mode=True)
+    for night in range(4, 9):
+        _write(tmp_path, f"2026010{night}T120000Z-drills-0001")
+        _write(tmp_path, f"2026010{night}T120100Z-cutover-0002", ("step", BEGUN), drill=DRILL)
+        _write(tmp_path, f"2026010{night}T120200Z-rollback-0003", ("step", BEGUN), ("decision", BACK), drill=DRILL)
+    read = past_runs(tmp_path)
+    assert [told.id[:8] for told in read] == ["20260102", *["20260108"] * 3]
+    assert last_cutover(read) == read[0]
+    _write(tmp_path, "20260109T120000Z-drills-0001", verdict="no-go")
+    assert [told.id[:8] for told in past_runs(tmp_path)] == ["20260102", *["20260108"] * 3, "20260109"]
+
+
+def test_a_cutover_whose_manifest_cannot_be_read_is_read_as_a_whole(tmp_path: Path) -> None:
+    _write(tmp_path, "20260102T120000Z-cutover-0002", ("step", BEGUN), drill=DRILL)
+    (tmp_path / "20260102T120000Z-cutover-0002/manifest.json").write_text("{")
+    _write(tmp_path, "20260103T120000Z-drills-0001")
+    assert [told.problem is None for told in past_runs(tmp_path)] == [False, True]
 
 
 def test_nothing_matters_any_more_before_a_cutover_that_came_to_its_end(journal: Journal) -> None:
