@@ -1,16 +1,16 @@
 #!/usr/bin/python
-"""Have the first app host alone serve one release of the specimen application."""
+"""Have the first pool alone serve one release of the specimen application."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: lab_release
-short_description: Have the first app host alone serve one release of the specimen application
+short_description: Have the first pool alone serve one release of the specimen application
 description:
-  - Builds the archives, lays the release on the first app host, writes its environment, brings the database to the
-    release's revision (down as well as up), seeds it, starts all programs there and gives that host all traffic.
-  - The other app hosts end up without a release, so that the next cutover has everything to do.
+  - Builds the archives, lays the release on the hosts of the first pool, writes their environments, brings the database
+    to the release's revision (down as well as up), seeds it, starts the programs there and gives them all traffic.
+  - The other hosts end up without a release, so that the next cutover has everything to do.
   - This is how the lab gets back to where a demonstration starts. It interrupts service; a cutover is another matter.
 options:
   state_dir:
@@ -22,7 +22,7 @@ options:
     type: dict
     required: true
   application:
-    description: Folder of the sources, traffic backend, and environment variables by host. See C(vars/main.yml).
+    description: Hosts that serve, folder of the sources, traffic backend, environment by host. See C(vars/main.yml).
     type: dict
     required: true
   release:
@@ -34,7 +34,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Have the first app host alone serve the release
+- name: Have the first pool alone serve the release
   lab_release:
     state_dir: "{{ lab_state_dir }}"
     stack: "{{ __lab_stack }}"

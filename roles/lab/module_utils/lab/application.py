@@ -1,4 +1,4 @@
-"""Bring the specimen application to one release on one app host, with the others idle."""
+"""Bring the specimen application to one release on the app hosts that serve, with the others idle."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,19 @@ except ImportError as missing:
 else:
     ABSENT = None
 
-PROGRAMS = ("web", "worker", "scheduler")
+SCHEDULER = "scheduler"
+PROGRAMS = ("web", "worker", SCHEDULER)
 PATIENCE_S = 30.0
 FULL_WEIGHT = 100
 
 
 @dataclass(frozen=True)
 class Application:
-    """The release wanted, where its archives are built from, and what each host's processes get as environment."""
+    """The release wanted, who serves it, where its archives are built from, and what each host's processes get."""
 
     stack: Stack
     version: str
+    serving_names: Sequence[str]
     sources: Path
     backend: str
     environments: Mapping[str, Mapping[str, str]]
@@ -53,25 +56,34 @@ class Application:
         return cls(
             stack=Stack.of(params),
             version=params["release"],
+            serving_names=application["serving"],
             sources=Path(application["sources"]),
             backend=application["backend"],
             environments=application["environments"],
         )
 
     @property
-    def serving(self) -> AppHost:
-        """The host that serves: the first."""
-        return self.stack.app_hosts[0]
+    def serving(self) -> Sequence[AppHost]:
+        """The hosts that serve."""
+        return [host for host in self.stack.app_hosts if host.name in self.serving_names]
 
     @property
     def idle(self) -> Sequence[AppHost]:
         """All other hosts."""
-        return self.stack.app_hosts[1:]
+        return [host for host in self.stack.app_hosts if host.name not in self.serving_names]
 
     @property
-    def folder(self) -> Path:
-        """Where the release lies on the serving host."""
-        return self.serving.base / "releases" / self.version
+    def first(self) -> AppHost:
+        """The host whose release and environment the database is migrated with."""
+        return self.serving[0]
+
+    def folder(self, host: AppHost) -> Path:
+        """Where the release lies on a host."""
+        return host.base / "releases" / self.version
+
+    def environment_file(self, host: AppHost) -> Path:
+        """The environment of this release on a host."""
+        return host.base / "environments" / f"{self.version}.env"
 
     @property
     def archives(self) -> Path:
@@ -83,11 +95,6 @@ class Application:
         """The archive of the release."""
         return self.archives / f"ledger-{self.version}.tar.gz"
 
-    @property
-    def environment_file(self) -> Path:
-        """The environment of this release on the serving host."""
-        return self.serving.base / "environments" / f"{self.version}.env"
-
 
 def bring_to_release(app: Application) -> list[str]:
     """Everything as it is right after the release was put into production; what had to be changed."""
@@ -98,18 +105,21 @@ def bring_to_release(app: Application) -> list[str]:
     if not reasons:
         return changed
     _stop_all(app)
-    _lay(app)
-    _write_environment(app)
+    for host in app.serving:
+        _lay(app, host)
+        write(app.environment_file(host), _environment_text(app, host), 0o600)
     _bring_database(app)
-    _link(app.serving.base / "environment", Path("environments") / app.environment_file.name)
-    _link(app.serving.base / "current", Path("releases") / app.version)
+    for host in app.serving:
+        _link(host.base / "environment", Path("environments") / app.environment_file(host).name)
+        _link(host.base / "current", Path("releases") / app.version)
     with ThreadPoolExecutor() as pool:
-        seeded = pool.submit(_command, app, app.folder, "seed")
-        _start(app)
+        seeded = pool.submit(_command, app, app.folder(app.first), "seed")
+        list(pool.map(partial(_start, app), app.serving))
         seeded.result()
     _send_all_traffic(app)
     _clear_idle(app)
-    _record(app)
+    for host in app.serving:
+        _record(app, host)
     return [*changed, *reasons]
 
 
@@ -131,20 +141,20 @@ def versions(app: Application) -> list[str]:
 
 def _differences(app: Application) -> Iterator[str]:
     """What is not as right after the release, in a few words each."""
-    record = _recorded(app)
-    if not app.folder.is_dir() or record.get("archive") != _sha256(app.archive):
-        yield f"{app.serving.name}: releases/{app.version}"
-    if _link_name(app.serving.base / "current") != app.version:
-        yield f"{app.serving.name}: current"
-    if _text(app.environment_file) != _environment_text(app):
-        yield f"{app.serving.name}: environment"
-    if app.serving.supervisor.running() != sorted(PROGRAMS):
-        yield f"{app.serving.name}: programs"
+    for host in app.serving:
+        if not app.folder(host).is_dir() or _recorded(app, host).get("archive") != _sha256(app.archive):
+            yield f"{host.name}: releases/{app.version}"
+        if _link_name(host.base / "current") != app.version:
+            yield f"{host.name}: current"
+        if _text(app.environment_file(host)) != _environment_text(app, host):
+            yield f"{host.name}: environment"
+        if host.supervisor.running() != _programs(app, host):
+            yield f"{host.name}: programs"
     if any((host.base / "current").is_symlink() or host.supervisor.running() for host in app.idle):
         yield "idle hosts"
-    if _weights(app) != {host.name: FULL_WEIGHT if host == app.serving else 0 for host in app.stack.app_hosts}:
+    if _weights(app) != {host.name: FULL_WEIGHT if host in app.serving else 0 for host in app.stack.app_hosts}:
         yield "traffic"
-    if _database_revision(app) != record.get("head"):
+    if _database_revision(app) != _recorded(app, app.first).get("head"):
         yield "database"
 
 
@@ -153,11 +163,12 @@ def _stop_all(app: Application) -> None:
         host.supervisor.stop(PROGRAMS)
 
 
-def _lay(app: Application) -> None:
-    if app.folder.is_dir() and _recorded(app).get("archive") == _sha256(app.archive):
+def _lay(app: Application, host: AppHost) -> None:
+    folder = app.folder(host)
+    if folder.is_dir() and _recorded(app, host).get("archive") == _sha256(app.archive):
         return
-    shutil.rmtree(app.folder, ignore_errors=True)
-    _unpack(app.archive, app.folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    _unpack(app.archive, folder)
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -173,19 +184,15 @@ def _unpack(archive: Path, folder: Path) -> None:
     beside.rename(folder)
 
 
-def _write_environment(app: Application) -> None:
-    write(app.environment_file, _environment_text(app), 0o600)
-
-
-def _environment_text(app: Application) -> str:
-    variables = app.environments[app.serving.name]
+def _environment_text(app: Application, host: AppHost) -> str:
+    variables = app.environments[host.name]
     return "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in sorted(variables.items()))
 
 
 def _bring_database(app: Application) -> None:
     """To the revision of the release, up or down."""
     try:
-        _command(app, app.folder, "migrate", "upgrade", "head")
+        _command(app, app.folder(app.first), "migrate", "upgrade", "head")
     except Trouble as trouble:
         # It is further than this release knows, or the release is broken: only another release can tell.
         if not any(_led_back(app, version) for version in versions(app)):
@@ -198,7 +205,7 @@ def _led_back(app: Application, version: str) -> bool:
     shutil.rmtree(folder, ignore_errors=True)
     _unpack(app.archives / f"ledger-{version}.tar.gz", folder)
     try:
-        head = _command(app, app.folder, "migrate", "heads").split()[0]
+        head = _command(app, app.folder(app.first), "migrate", "heads").split()[0]
         _command(app, folder, "migrate", "downgrade", head)
         return True
     except Trouble:
@@ -208,30 +215,31 @@ def _led_back(app: Application, version: str) -> bool:
 
 
 def _command(app: Application, release: Path, program: str, *arguments: str) -> str:
-    """Run one of the release's commands with the environment of the serving host; what it printed."""
+    """Run one of the release's commands with the environment of the first serving host; what it printed."""
     script = 'set -a; . "$0"; exec "$@"'
-    argv = ["sh", "-c", script, str(app.environment_file), str(release / "bin" / program), *arguments]
-    done = subprocess.run(argv, capture_output=True, text=True, cwd=app.serving.base, timeout=120, check=False)
+    argv = ["sh", "-c", script, str(app.environment_file(app.first)), str(release / "bin" / program), *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=app.first.base, timeout=120, check=False)
     if done.returncode:
         what = f"{program} {' '.join(arguments)}".strip()
         raise Trouble(f"{what} of {release.name} ended with {done.returncode}: {_last_line(done.stderr)}")
     return done.stdout
 
 
-def _start(app: Application) -> None:
-    for program in PROGRAMS:
-        app.serving.supervisor.start(program)
-    _wait_ready(app)
+def _programs(app: Application, host: AppHost) -> list[str]:
+    """What runs on a serving host, sorted: of schedulers there is one."""
+    return sorted(PROGRAMS if host == app.first else set(PROGRAMS) - {SCHEDULER})
 
 
-def _wait_ready(app: Application) -> None:
-    listener = app.serving.listener
+def _start(app: Application, host: AppHost) -> None:
+    for program in _programs(app, host):
+        host.supervisor.start(program)
+    listener = host.listener
     url, deadline = f"http://{listener.address}:{listener.port}/api/ready", time.monotonic() + PATIENCE_S
     while True:
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=3):
             return
         if time.monotonic() > deadline:
-            raise Trouble(f"{url} was not ready within {PATIENCE_S:.0f} s: see {app.serving.base}/log/web.log.")
+            raise Trouble(f"{url} was not ready within {PATIENCE_S:.0f} s: see {host.base}/log/web.log.")
         time.sleep(0.1)
 
 
@@ -249,7 +257,7 @@ def _weights(app: Application) -> dict[str, int]:
 def _send_all_traffic(app: Application) -> None:
     for host in app.stack.app_hosts:
         server = f"{app.backend}/{host.name}"
-        ask_traffic(app.stack.state_dir, f"set server {server} weight {FULL_WEIGHT if host == app.serving else 0}")
+        ask_traffic(app.stack.state_dir, f"set server {server} weight {FULL_WEIGHT if host in app.serving else 0}")
         ask_traffic(app.stack.state_dir, f"set server {server} state ready")
     _wait_served(app)
     save_traffic(app.stack.state_dir)
@@ -260,14 +268,15 @@ def _wait_served(app: Application) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not _is_served(app):
         if time.monotonic() > deadline:
-            raise Trouble(f"HAProxy did not take {app.serving.name} into service within {PATIENCE_S:.0f} s.")
+            names = ", ".join(host.name for host in app.serving)
+            raise Trouble(f"HAProxy did not take {names} into service within {PATIENCE_S:.0f} s.")
         time.sleep(0.1)
 
 
 def _is_served(app: Application) -> bool:
-    server = f"{app.backend},{app.serving.name},"
     lines = ask_traffic(app.stack.state_dir, "show stat").splitlines()
-    return any(line.startswith(server) and ",UP," in line for line in lines)
+    up = {line.split(",")[1] for line in lines if line.startswith(f"{app.backend},") and ",UP," in line}
+    return up.issuperset(host.name for host in app.serving)
 
 
 def _clear_idle(app: Application) -> None:
@@ -278,21 +287,21 @@ def _clear_idle(app: Application) -> None:
     for host in app.stack.app_hosts:
         (host.base / "schema").unlink(missing_ok=True)
         for folder in (host.base / "releases").iterdir():
-            if folder != app.folder:
+            if host not in app.serving or folder != app.folder(host):
                 shutil.rmtree(folder, ignore_errors=True)
         for file in (host.base / "environments").iterdir():
-            if file != app.environment_file:
+            if host not in app.serving or file != app.environment_file(host):
                 file.unlink()
 
 
-def _record(app: Application) -> None:
+def _record(app: Application, host: AppHost) -> None:
     content = {"version": app.version, "archive": _sha256(app.archive), "head": _database_revision(app)}
-    write(app.serving.base / "run" / "release.json", json.dumps(content), 0o600)
+    write(host.base / "run" / "release.json", json.dumps(content), 0o600)
 
 
-def _recorded(app: Application) -> dict[str, str]:
+def _recorded(app: Application, host: AppHost) -> dict[str, str]:
     with contextlib.suppress(OSError, ValueError):
-        record = json.loads((app.serving.base / "run" / "release.json").read_text())
+        record = json.loads((host.base / "run" / "release.json").read_text())
         return dict(record) if record["version"] == app.version else {}
     return {}
 
@@ -300,7 +309,7 @@ def _recorded(app: Application) -> dict[str, str]:
 def _database_revision(app: Application) -> str | None:
     if ABSENT is not None:
         raise Trouble(f"The lab asks the database with the Python package psycopg, which is not there: {ABSENT}.")
-    url = app.environments[app.serving.name]["DATABASE_URL"].replace("postgresql+psycopg:", "postgresql:", 1)
+    url = app.environments[app.first.name]["DATABASE_URL"].replace("postgresql+psycopg:", "postgresql:", 1)
     password = app.stack.keep.get("postgres-ledger-password")
     try:
         with psycopg.connect(url, password=password, connect_timeout=5) as connection:
