@@ -32,7 +32,7 @@ else:
     ABSENT = None
 
 PROGRAMS = ("web", "worker", "scheduler")
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 FULL_WEIGHT = 100
 
 
@@ -228,7 +228,7 @@ def _wait_ready(app: Application) -> None:
     listener = app.serving.listener
     url, deadline = f"http://{listener.address}:{listener.port}/api/ready", time.monotonic() + PATIENCE_S
     while True:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=3):
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=10):
             return
         if time.monotonic() > deadline:
             raise Trouble(f"{url} was not ready within {PATIENCE_S:.0f} s: see {app.serving.base}/log/web.log.")
