@@ -16,7 +16,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from servers import free_port
 
 Behaviour = Callable[[socket.socket, threading.Event], None]
 
@@ -114,9 +113,15 @@ def _serve(connection: socket.socket, behaviour: Behaviour, stop: threading.Even
             behaviour(connection, stop)
 
 
+_held: list[socket.socket] = []
+
+
 def refusing_port() -> int:
-    """A port at which nobody listens."""
-    return free_port()
+    """A port at which nobody listens, and nobody else can begin to."""
+    held = socket.socket()
+    held.bind(("127.0.0.1", 0))
+    _held.append(held)
+    return int(held.getsockname()[1])
 
 
 def certificate(

@@ -113,7 +113,7 @@ INDEX_OUT_OF_ORDER = (
 def start_postgres(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Postgres]:
     """A new PostgreSQL cluster in ``folder``, with TLS when ``settings`` name a certificate. Refuses to be root's."""
     user = "postgres" if os.geteuid() == 0 else None
-    data, password, port = folder / "postgres", secrets.token_urlsafe(16), free_port()
+    data, password = folder / "postgres", secrets.token_urlsafe(16)
     data.mkdir(mode=0o700)
     secret = folder / "postgres.password"
     secret.write_text(password)
@@ -129,6 +129,8 @@ def start_postgres(folder: Path, settings: Mapping[str, str] | None = None) -> I
     initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", secret, "-N"]
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
     subprocess.run(initdb, check=True, user=user, env=environment, cwd="/", stdout=subprocess.DEVNULL, timeout=60)
+    # Looked for when it is needed: by whoever else runs tests here, it may soon be taken.
+    port = free_port()
     wanted = {"fsync": "off", "listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": ""}
     argv = [str(programs / "postgres"), "-D", str(data)]
     argv += [f"--{name}={value}" for name, value in (wanted | dict(settings or {})).items()]
@@ -144,7 +146,7 @@ def start_postgres_standby(
 ) -> Iterator[Postgres]:
     """A standby that streams from ``primary``, in ``folder``, with its roles; settings must allow as much as its do."""
     user = "postgres" if os.geteuid() == 0 else None
-    data, port = folder / "standby", free_port()
+    data = folder / "standby"
     data.mkdir(mode=0o700)
     if user:
         shutil.chown(data, user)
@@ -152,6 +154,7 @@ def start_postgres_standby(
     argv = [programs / "pg_basebackup", "-D", data, "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-R"]
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PGPASSWORD": primary.password}
     subprocess.run([*argv, "-c", "fast", "-N"], check=True, user=user, env=environment, cwd="/", timeout=60)
+    port = free_port()
     wanted = {"fsync": "off", "listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": ""}
     command = [str(programs / "postgres"), "-D", str(data)]
     command += [f"--{name}={value}" for name, value in (wanted | dict(settings or {})).items()]

@@ -23,8 +23,8 @@ Target = Mapping[str, Any]
 
 PROJECT = Path(__file__).resolve().parents[2]
 WELL = as_json({"status": "ok"})
-# Much less than the lab's, so that a service that hangs is soon seen to.
-BUDGET_MS = 300
+# Much less than the lab's, so that a service that hangs is soon seen to. An honest one gets more than it can need here.
+BUDGET_MS, ENOUGH_MS = 300, 4000
 
 
 def declared(folder: Path) -> list[dict[str, Any]]:
@@ -85,9 +85,11 @@ def lies_of(truth: Answer) -> dict[str, Answer]:
     return lies
 
 
-def watch(run_module: RunModule, page: web.Page, target: Target, **expected: Any) -> list[str]:
+def watch(
+    run_module: RunModule, page: web.Page, target: Target, *, budget_ms: int = ENOUGH_MS, **expected: Any
+) -> list[str]:
     with web.serving({"/x": page}) as site:
-        answer = {**target["expected"]["answer"], "max_ms": BUDGET_MS}
+        answer = {**target["expected"]["answer"], "max_ms": budget_ms}
         asked = {"name": target["name"], "address": f"{site.address}/x", "expected": {"answer": answer, **expected}}
         result = run_module(
             drill_check, targets=[asked], every_s=0.05, timeout_s=5, report_only=True,
@@ -116,9 +118,10 @@ def test_a_drill_is_passed_by_an_honest_service_and_by_no_liar(
 ) -> None:
     for target in watched(drills[name], stays=False):
         truth = honest(target["expected"]["answer"])
-        assert watch(run_module, truth, target, within_s=2.0, hold_s=0.2) == []
+        assert watch(run_module, truth, target, within_s=20, hold_s=0.2) == []
         for lie, answer in lies_of(truth).items():
-            assert watch(run_module, answer, target, within_s=0.4, hold_s=0.1), f"{target['name']}: {lie}"
+            found = watch(run_module, answer, target, budget_ms=BUDGET_MS, within_s=0.4, hold_s=0.1)
+            assert found, f"{target['name']}: {lie}"
 
 
 @pytest.mark.parametrize("name", UNNOTICED)
@@ -131,7 +134,7 @@ def test_what_must_not_notice_a_drill_is_red_for_one_bad_answer(
 
         def once(request: Request, truth: Answer = truth, asked: list[Request] = asked) -> Answer:
             asked.append(request)
-            return replace(truth, status=503) if len(asked) == 3 else truth
+            return replace(truth, status=503) if len(asked) == 2 else truth
 
         assert watch(run_module, truth, target, stays=True) == []
         assert watch(run_module, once, target, stays=True) == ["stays"]

@@ -147,7 +147,7 @@ def test_a_server_that_misbehaves_is_one_finding_with_a_cause(name: str, run_mod
         result = run_module(objectstore_check, targets=[target], expected=EXPECTED, timeout_s=1.0, report_only=True)
     assert red(result) == ["reachable"]
     assert findings(result)["reachable"]["cause"]
-    assert result["verdicts"][0]["took_ms"] < 2500
+    assert result["verdicts"][0]["took_ms"] < 20_000
 
 
 def test_a_closed_port_and_a_bad_certificate_are_findings_with_a_cause(folder: Path, run_module: RunModule) -> None:

@@ -287,7 +287,7 @@ def test_what_is_no_supervisord_is_one_finding_with_a_cause(name: str, check: Ru
         )
     assert red(result) == ["reachable"]
     assert findings(result)["reachable"]["cause"]
-    assert result["verdicts"][0]["took_ms"] < 4000
+    assert result["verdicts"][0]["took_ms"] < 20_000
 
 
 @pytest.mark.parametrize(

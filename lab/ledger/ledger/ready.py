@@ -23,7 +23,6 @@ from ledger.context import Context
 from ledger.objectstore import ObjectStore
 from ledger.settings import ROOT
 
-BUDGET_S = 0.8
 Check = Callable[[Context], Awaitable[str]]
 
 
@@ -89,14 +88,19 @@ _objectstore_threads = ThreadPoolExecutor(4, thread_name_prefix="objectstore")
 
 
 async def readiness(context: Context) -> dict[str, Any]:
-    """``{"status": "ok|fail", "checks": {name: {"ok", "detail"}}}``, never later than BUDGET_S seconds."""
+    """``{"status": "ok|fail", "checks": {name: {"ok", "detail"}}}``, never later than the settings say."""
+    budget_s = _budget_s(context)
     tasks = {name: asyncio.create_task(_answer(check, context)) for name, check in CHECKS.items()}
-    _, hanging = await asyncio.wait(tasks.values(), timeout=BUDGET_S)
+    _, hanging = await asyncio.wait(tasks.values(), timeout=budget_s)
     for task in hanging:
         task.cancel()  # not awaited: leaving may take as long as the server hangs
-    late = {"ok": False, "detail": f"no answer within {BUDGET_S} s"}
+    late = {"ok": False, "detail": f"no answer within {budget_s:g} s"}
     checks = {name: late if task in hanging else task.result() for name, task in tasks.items()}
     return {"status": "ok" if all(check["ok"] for check in checks.values()) else "fail", "checks": checks}
+
+
+def _budget_s(context: Context) -> float:
+    return context.settings.ready_within_ms / 1000
 
 
 async def _answer(check: Check, context: Context) -> dict[str, Any]:
@@ -120,7 +124,7 @@ async def _select(context: Context, statement: str) -> Any:
 def _vault_state(context: Context) -> str:
     vault = context.settings.vault
     address = f"{vault['VAULT_ADDR']}/v1/sys/seal-status"
-    state = requests.get(address, verify=vault["VAULT_CACERT"] or True, timeout=BUDGET_S).json()
+    state = requests.get(address, verify=vault["VAULT_CACERT"] or True, timeout=_budget_s(context)).json()
     if state.get("sealed", True):
         raise NotReady("sealed")
     return "unsealed"
@@ -129,7 +133,7 @@ def _vault_state(context: Context) -> str:
 def _objectstore_state(context: Context) -> str:
     settings, keys = context.settings, context.secrets["objectstore"]
     bucket, login = settings.objectstore_bucket, (keys["access_key"], keys["secret_key"])
-    store = ObjectStore(settings.objectstore_url, bucket, *login, timeout_s=BUDGET_S)
+    store = ObjectStore(settings.objectstore_url, bucket, *login, timeout_s=_budget_s(context))
     if not store.has_bucket():
         raise NotReady("refused us the bucket")
     return "reachable"

@@ -39,6 +39,7 @@ class Settings:
     auth_enabled: bool
     schedule_interval_s: int
     stuck_after_s: int
+    ready_within_ms: int
     host_name: str
     version: str
     build: str
@@ -72,6 +73,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         auth_enabled=_flag(environ, "AUTH_ENABLED", True),
         schedule_interval_s=_number(environ, "SCHEDULE_INTERVAL_S", 60),
         stuck_after_s=_number(environ, "STUCK_AFTER_S", 300),
+        ready_within_ms=_number(environ, "READY_WITHIN_MS", 800),
         host_name=environ.get("HOST_NAME") or socket.gethostname(),
         version=release["version"],
         build=release["build"],

@@ -34,7 +34,7 @@ else:
 
 SCHEDULER = "scheduler"
 PROGRAMS = ("web", "worker", SCHEDULER)
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 FULL_WEIGHT = 100
 
 
@@ -236,7 +236,7 @@ def _start(app: Application, host: AppHost) -> None:
     listener = host.listener
     url, deadline = f"http://{listener.address}:{listener.port}/api/ready", time.monotonic() + PATIENCE_S
     while True:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=3):
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=10):
             return
         if time.monotonic() > deadline:
             raise Trouble(f"{url} was not ready within {PATIENCE_S:.0f} s: see {host.base}/log/web.log.")

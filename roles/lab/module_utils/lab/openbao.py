@@ -18,7 +18,7 @@ from .trouble import Trouble
 
 SHARES = 5
 THRESHOLD = 3
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 KEYS = "openbao-init.json"  # unseal keys and root token, as the server gave them
 
 

@@ -23,8 +23,8 @@ from .listeners import Listener, answers
 from .supervisor import RUNNING, Supervisor
 from .trouble import Trouble
 
-PATIENCE_S = 20.0
-APP_PATIENCE_S = 15.0
+PATIENCE_S = 60.0
+APP_PATIENCE_S = 60.0
 HANGS_AFTER_S = 4.0
 APPLICATION_NEEDS = frozenset({"postgres", "redis", "openbao", "objectstore"})
 

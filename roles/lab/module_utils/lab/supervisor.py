@@ -14,6 +14,8 @@ from typing import Any
 from .trouble import Trouble
 
 RUNNING = frozenset({"RUNNING", "STARTING"})
+# It died a moment ago, and supervisord is about to start it again by itself: until then it refuses to be told to.
+COMES_BACK = RUNNING | {"BACKOFF"}
 DELIBERATE = frozenset({"STOPPED", "STOPPING"})
 TIMEOUT_S = 30.0
 NO_ONE = (OSError, http.client.HTTPException)
@@ -38,7 +40,7 @@ class Supervisor:
         with contextlib.suppress(xmlrpc.client.Fault):
             self._rpc.startProcess(program, False)
             return True
-        if (self.states() or {}).get(program) in RUNNING:
+        if (self.states() or {}).get(program) in COMES_BACK:
             return False
         raise Trouble(f"{program} could not be started: see {self.path.parent.parent / 'log' / program}.log")
 
@@ -50,7 +52,7 @@ class Supervisor:
             with contextlib.suppress(xmlrpc.client.Fault):
                 self._rpc.stopProcess(program, False)
         deadline = time.monotonic() + TIMEOUT_S
-        while any((self.states() or {}).get(program) in {*RUNNING, "STOPPING", "BACKOFF"} for program in named):
+        while any((self.states() or {}).get(program) in {*COMES_BACK, "STOPPING"} for program in named):
             if time.monotonic() > deadline:
                 logs = self.path.parent.parent / "log"
                 raise Trouble(f"{', '.join(named)} did not stop within {TIMEOUT_S:.0f} s: see {logs}.")
