@@ -38,6 +38,11 @@ def past_runs(environment: Path | str, *, besides: str | None = None) -> list[Pa
     return sorted(told, key=lambda run: (run.opened_at, run.id))
 
 
+def is_a_change(environment: Path | str, name: str) -> bool:
+    """Whether that is the id of a run of this environment that may have changed something."""
+    return name == Path(name).name and verb_of(name) in VERBS_THAT_MATTER and (Path(environment) / name).is_dir()
+
+
 def _may_move_the_way_back(directory: Path) -> bool:
     """What a manifest says in a moment, before a whole journal is read; one that cannot be read may be anything."""
     if verb_of(directory.name) != "cutover":

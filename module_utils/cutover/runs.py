@@ -180,6 +180,8 @@ def unfinished(runs: Iterable[PastRun], *, set_aside: Iterable[str] = ()) -> lis
     aside = {*set_aside}
     for run in runs:
         aside.update(run.manifest.get("set_aside") or ())
+        if run.settles_all_before:
+            left = []
         if run.verb not in CHANGING_VERBS or run.is_rehearsal:
             continue
         if not run.is_settled:

@@ -32,7 +32,7 @@ from ansible.module_utils.cutover.gate import GO
 from ansible.module_utils.cutover.journal import canonical, digest, iso, plain, utc_now, write_once
 from ansible.module_utils.cutover.masking import Masker, find_secrets
 from ansible.module_utils.cutover.naming import Resolver, names_in, own
-from ansible.module_utils.cutover.read_runs import past_runs
+from ansible.module_utils.cutover.read_runs import is_a_change, past_runs
 from ansible.module_utils.cutover.runs import PastRun, against_resuming, last_durations, open_drills, unfinished
 
 # What decides how a run goes: of these, a run notes the digest.
@@ -123,8 +123,10 @@ def _refuse(
     args: Mapping[str, Any], environment: Path, left: Sequence[PastRun], circumstances: Mapping[str, Any]
 ) -> None:
     """A run never starts afresh over one that did not come to its end: it goes on with it, or takes it back."""
-    # Not among those that may still matter: what is named may have been settled long ago.
-    if unknown := sorted(name for name in args["set_aside"] if not (environment / Path(name).name).is_dir()):
+    # What is named may have been settled long ago, and so be none of those that still matter.
+    if unknown := sorted(
+        name for name in args["set_aside"] if not (args["exclusive"] and is_a_change(environment, name))
+    ):
         raise AnsibleActionFail(f"run_set_aside names {', '.join(unknown)}, which is no run of this environment")
     resumed = next((run for run in left if run.id == args["resume"]), None)
     if args["resume"] and resumed is None:

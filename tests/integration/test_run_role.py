@@ -519,6 +519,16 @@ def test_nobody_starts_afresh_over_a_run_that_changed_something_and_failed(chang
     assert change().code == 0, "it stays set aside"
 
 
+@pytest.mark.parametrize(
+    "name", [".", "..", ".drills", "20260131T120000Z-cutover-ab12", "lost/20260131T120000Z-cutover-ab12"]
+)
+def test_what_is_no_run_of_this_environment_is_not_set_aside(change: Play, name: str) -> None:
+    refused = change("-e", f"run_set_aside={name}")
+    assert refused.code == 2
+    assert "is no run of this environment" in " ".join(refused.output.split())
+    assert refused.dirs == [], "nothing was opened"
+
+
 def test_a_rollback_that_goes_well_settles_what_was_left(change: Play) -> None:
     change(before_gate=[BEGIN, {"ansible.builtin.fail": {"msg": "on purpose"}}])
     settled = change(verb="rollback", before_gate=[BEGIN])

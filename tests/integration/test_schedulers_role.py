@@ -40,6 +40,11 @@ def verify(folder: Path, project: Path, **declared: Any) -> str:
             id="hosts that nobody looks at",
         ),
         pytest.param(
+            {"schedulers_hosts": ["web1", "web3", "wbe2"]},
+            "schedulers_hosts names wbe2, which is in no pool",
+            id="a host that there is not",
+        ),
+        pytest.param(
             {"schedulers_hosts": ["web1", "web2"]},
             "none of web3, web4: where the pool green serves, nothing would run jobs",
             id="a pool in which none may run",
@@ -52,7 +57,7 @@ def test_what_is_refused(tmp_path: Path, project: Path, declared: dict[str, Any]
     assert "Find what serves" not in said, "it is refused before anything is asked"
 
 
-def test_by_default_the_first_host_of_each_pool_may_run_them(tmp_path: Path, project: Path) -> None:
+def test_the_default_is_not_refused(tmp_path: Path, project: Path) -> None:
     said = verify(tmp_path, project)
     assert "schedulers_hosts names" not in said
     assert "Find what serves" in said

@@ -278,6 +278,30 @@ def test_nights_of_drills_are_passed_over_up_to_where_the_way_back_leads(tmp_pat
     assert [told.id[:8] for told in past_runs(tmp_path)] == ["20260102", *["20260108"] * 3, "20260109"]
 
 
+@pytest.mark.parametrize(
+    "settled_by",
+    [
+        pytest.param(
+            [("20260103T120000Z-rollback-0001", [("step", BEGUN), ("decision", BACK)], {})], id="gone back from"
+        ),
+        pytest.param(
+            [("20260103T120000Z-drills-0001", [], {"set_aside": ["20260102T120000Z-cutover-0002"]})], id="set aside"
+        ),
+    ],
+)
+def test_what_was_settled_before_a_night_of_drills_stays_settled(tmp_path: Path, settled_by: list[Any]) -> None:
+    _write(tmp_path, "20260102T120000Z-cutover-0002", ("step", BEGUN), verdict="no-go")
+    assert [told.id[:8] for told in unfinished(past_runs(tmp_path))] == ["20260102"]
+    for name, told, manifest in settled_by:
+        _write(tmp_path, name, *told, **manifest)
+    for night in range(4, 7):
+        assert unfinished(past_runs(tmp_path)) == []
+        _write(tmp_path, f"2026010{night}T120000Z-drills-0001")
+    read = past_runs(tmp_path)
+    assert [told.id[:8] for told in read] == ["20260102", "20260106"]
+    assert last_cutover(read) == read[0]
+
+
 def test_a_cutover_whose_manifest_cannot_be_read_is_read_as_a_whole(tmp_path: Path) -> None:
     _write(tmp_path, "20260102T120000Z-cutover-0002", ("step", BEGUN), drill=DRILL)
     (tmp_path / "20260102T120000Z-cutover-0002/manifest.json").write_text("{")
