@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fcntl
+import getpass
 import json
 import os
 import shutil
@@ -59,7 +60,7 @@ class Machine:
                   "inventory": "hosts.json"}  # fmt: skip
         variables = {f"schedule_{name}": str(self.folder / path) for name, path in places.items()}
         variables |= {"schedule_driver": driver, "schedule_state": state, "schedule_jobs": [JOB | job]}
-        variables |= {"schedule_user": "root", "schedule_outputs_kept": 3}
+        variables |= {"schedule_user": getpass.getuser(), "schedule_outputs_kept": 3}
         argv = [*PLAY, "-i", str(self.folder / "hosts.json"), "-e", json.dumps(variables)]
         environment = os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
         return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -86,7 +87,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 
 def test_cron_gets_one_line(machine: Machine) -> None:
     lines = (machine.folder / "cron.d" / "cutover-staging-nightly").read_text().splitlines()
-    assert lines[-1] == f"0 3 * * * root {machine.program}"
+    assert lines[-1] == f"0 3 * * * {getpass.getuser()} {machine.program}"
 
 
 def test_installing_twice_changes_nothing(machine: Machine) -> None:

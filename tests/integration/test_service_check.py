@@ -294,7 +294,7 @@ def test_what_is_no_supervisord_is_one_finding_with_a_cause(name: str, check: Ru
     ("address", "words"),
     [
         pytest.param("unix:///nonexistent.sock", "No such file", id="no socket"),
-        pytest.param("unix:///etc/hostname", "refused", id="no socket but a file"),
+        pytest.param(f"unix://{__file__}", "refused", id="no socket but a file"),
         pytest.param("http://127.0.0.1:1", "refused", id="closed port"),
         pytest.param("https://127.0.0.1:1", "neither unix:", id="another scheme"),
         pytest.param("unix://" + "x" * 200, "neither unix:", id="not a path"),
