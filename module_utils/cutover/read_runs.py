@@ -25,16 +25,20 @@ def past_runs(environment: Path | str, *, besides: str | None = None) -> list[Pa
     folder = Path(environment)
     names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
     told: list[PastRun] = []
+    settled_at = led_back_at = ""
     # Ids begin with the time: the newest come first, and of one second all are read.
     for name in sorted((name for name in names if verb_of(name) in VERBS_THAT_MATTER), reverse=True):
-        newer = [run for run in told if run.id[:STAMP] != name[:STAMP]]
-        if any(run.settles_all_before for run in newer):
-            if any(run.moves_the_way_back for run in newer):
-                break
-            if not _may_move_the_way_back(folder / name):
-                continue
-        if name != besides:
-            told.append(read_run(folder / name))
+        at = name[:STAMP]
+        if at < settled_at and at < led_back_at:
+            break
+        if name == besides or (at < settled_at and not _may_move_the_way_back(folder / name)):
+            continue
+        run = read_run(folder / name)
+        told.append(run)
+        if run.settles_all_before:
+            settled_at = settled_at or at
+        if run.moves_the_way_back:
+            led_back_at = led_back_at or at
     return sorted(told, key=lambda run: (run.opened_at, run.id))
 
 

@@ -277,12 +277,6 @@ def readiness(ledger: Client) -> tuple[list[str], float]:
     return broken, took_s
 
 
-def answers_soon(ledger: Client, broken: list[str]) -> bool:
-    """Whether just these checks are not ok, and that was said within a second."""
-    said, took_s = readiness(ledger)
-    return said == broken and took_s < 1
-
-
 def broken_checks(ledger: Client) -> list[str]:
     return readiness(ledger)[0]
 
@@ -373,8 +367,10 @@ def test_readiness_answers_in_time_whoever_hangs(
     stack: Stack, ledger: Client, server: Callable[[Stack], int], broken: list[str]
 ) -> None:
     with paused(server(stack)):
-        # The best of some: what else the machine does meanwhile is no defect of the service.
-        servers.wait_until(lambda: answers_soon(ledger, broken), what="an answer within a second", timeout_s=20)
+        answers = [readiness(ledger) for _ in range(5)]
+        assert all(set(broken) <= set(said) for said, _ in answers)
+        # The best of five: what else the machine does meanwhile is no defect of the service.
+        assert min(took_s for said, took_s in answers if said == broken) < 1
         assert ledger.get("/health").ok
         assert ledger.get("/api/v1/ping").ok
     servers.wait_until(lambda: broken_checks(ledger) == [], what="readiness")
